@@ -1,0 +1,310 @@
+"""Commands become answers. Buys and claims of a room are gathered and decided by one turnstile call; their verdicts come from the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from redis.exceptions import RedisError
+
+from live.hub import figures
+from live.hub.connection import Connection
+from live.hub.limits import Bucket
+from live.offers.reservations import Answer, Record, Tap, read_record, records, reserve
+from live.offers.rules import ANYWHERE, body_hash, rid_of
+from live.protocol.codes import Close, Code, Refusal
+from live.protocol.commands import Ask, Buy, Claim, Command, Hello, Like, Ping, Refresh, Say
+from live.rooms.live import Said, like, say
+
+if TYPE_CHECKING:
+    from live.hub.room import RoomFeed
+    from live.hub.server import Hub
+
+log = structlog.get_logger("hub")
+
+ASK_AGAIN = 1.0  # seconds between looks at the record of an intent whose verdict has not come
+
+
+@dataclass(slots=True)
+class Waiter:
+    """A command whose verdict is awaited."""
+
+    connection: Connection
+    command: int
+    feed: RoomFeed
+    hash: str
+    since: float
+    asked: float
+    told: bool = False  # `pending` was said
+
+
+class Desk:
+    """What this hub has sent to the turnstile and not yet answered."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.batches: dict[str, list[tuple[Connection, int, Tap]]] = {}
+        self.waiting: dict[str, list[Waiter]] = {}
+        self.handlers: dict[type[Command], Callable[[Connection, Any], None]] = {
+            Hello: self._hello, Say: self._say, Like: self._like, Buy: self._buy, Claim: self._claim, Ask: self._ask,
+            Refresh: self._refresh, Ping: self._ping,
+        }  # fmt: skip
+
+    def handle(self, connection: Connection, command: Command) -> None:
+        """Answer, or see to it that an answer comes."""
+        if connection.identity is None and not isinstance(command, Hello):
+            connection.refuse(command.id, Refusal(Code.UNAUTHORISED))
+            connection.close(Close.BAD_FRAME)
+            return
+        settings, now = self.hub.settings, time.monotonic()
+        if connection.commands is None:
+            connection.commands = Bucket(settings.hub_commands_per_second, settings.hub_command_burst, now)
+        wait = connection.commands.take(now)
+        if wait:
+            connection.refuse(command.id, Refusal(Code.SLOW_DOWN, wait=int(wait * 1000) + 1))
+            if wait * settings.hub_commands_per_second > settings.hub_command_burst:
+                connection.close(Close.FLOOD)
+            return
+        try:
+            self.handlers[type(command)](connection, command)
+        except Refusal as refusal:
+            connection.refuse(command.id, refusal)
+
+    # small commands
+
+    def _hello(self, connection: Connection, command: Hello) -> None:
+        if connection.identity is not None:
+            raise Refusal(Code.STATE, state="greeted")
+        try:
+            identity = self.hub.tokens.read(command.d.token)
+            if self.hub.is_revoked(identity) or (identity.room is not None and identity.room != command.d.room):
+                raise Refusal(Code.UNAUTHORISED)
+        except Refusal as refusal:
+            connection.refuse(command.id, refusal)
+            connection.close(Close.EXPIRED if refusal.code is Code.EXPIRED else Close.BAD_TOKEN)
+            return
+        connection.identity = identity
+        feed = self.hub.feed(command.d.room)
+        if feed.epoch and feed.looked:
+            self.hub.greet(feed, connection, command)
+        else:
+            feed.waiting.append((connection, command))
+
+    def _refresh(self, connection: Connection, command: Refresh) -> None:
+        identity = self.hub.tokens.read(command.d.token)
+        held = connection.identity
+        if held is None or identity.sub != held.sub or identity.role != held.role or self.hub.is_revoked(identity):
+            raise Refusal(Code.UNAUTHORISED)
+        connection.identity = identity
+        connection.reply(command.id, {"exp": identity.exp * 1000})
+
+    def _ping(self, connection: Connection, command: Ping) -> None:
+        connection.reply(command.id, {"at": command.d.at, "now": int(time.time() * 1000)})
+
+    def _like(self, connection: Connection, command: Like) -> None:
+        feed = _feed(connection)
+        self.hub.spawn(self._quietly(like(self.hub.redis, feed.room, command.d.n)))
+        connection.reply(command.id, {})
+
+    def _say(self, connection: Connection, command: Say) -> None:
+        feed, now = _feed(connection), time.monotonic()
+        settings = self.hub.settings
+        if connection.says is None:
+            connection.says = Bucket(settings.hub_says_per_second, settings.hub_say_burst, now)
+        wait = connection.says.take(now)
+        if wait:
+            raise Refusal(Code.SLOW_DOWN, wait=int(wait * 1000) + 1)
+        self.hub.spawn(self._said(connection, feed, command))
+
+    async def _said(self, connection: Connection, feed: RoomFeed, command: Say) -> None:
+        identity = connection.identity
+        if identity is None:
+            return
+        demo = identity.role == "guest" and identity.sub.startswith("g:demo")
+        try:
+            said: Said = await say(
+                self.hub.redis, feed.room, identity.sub, identity.name, command.d.cid, command.d.text, self.hub.manners, demo
+            )
+        except (RedisError, OSError):
+            connection.refuse(command.id, Refusal(Code.UNAVAILABLE))
+            return
+        if said.id:
+            feed.nudged.set()
+            connection.reply(command.id, {"cid": command.d.cid, "id": said.id})
+        else:
+            facts = {"wait": said.wait} if said.wait else {"limit": self.hub.manners.limit} if said.code == "too_long" else {}
+            connection.refuse(command.id, Refusal(Code(said.code), **facts))
+
+    async def _quietly(self, act: Any) -> None:
+        try:
+            await act
+        except (RedisError, OSError) as error:
+            log.warning("hub.redis", error=str(error)[:200])
+
+    # buying
+
+    def _buy(self, connection: Connection, command: Buy) -> None:
+        lines = tuple((line.offer, line.qty, line.version) for line in command.d.lines)
+        self._tap(connection, command.id, command.d.key, command.d.tries, lines, tuple(command.d.at))
+
+    def _claim(self, connection: Connection, command: Claim) -> None:
+        self._tap(connection, command.id, command.d.key, command.d.tries, ((command.d.offer, 1, 1),), (ANYWHERE,))
+
+    def _tap(
+        self, connection: Connection, command: int, key: str, tries: int, lines: tuple[tuple[int, int, int], ...], at: tuple[str, ...]
+    ) -> None:
+        feed, identity = _feed(connection), connection.identity
+        if identity is None or not identity.known:
+            raise Refusal(Code.IDENTIFY)
+        settings, now = self.hub.settings, time.monotonic()
+        if connection.buys is None:
+            connection.buys = Bucket(settings.hub_buys_per_second, settings.hub_buy_burst, now)
+        wait = connection.buys.take(now)
+        if wait:
+            raise Refusal(Code.SLOW_DOWN, wait=int(wait * 1000) + 1)
+        amounts = [(offer, qty) for offer, qty, _ in lines]
+        if tries == 1:
+            why = feed.hopeless(amounts, list(at))
+            if why is not None:
+                raise Refusal(Code(why))
+        rid = rid_of(identity.sub, feed.room, key)
+        tap = Tap(rid, identity.sub, identity.name, self.hub.id, body_hash(amounts, at), tries, at, lines)
+        batch = self.batches.setdefault(feed.room, [])
+        batch.append((connection, command, tap))
+        if len(batch) >= settings.batch_size:
+            self._send(feed)
+        elif len(batch) == 1:
+            self.hub.loop.call_later(settings.batch_ms / 1000, self._send, feed)
+
+    def _send(self, feed: RoomFeed) -> None:
+        batch = self.batches.pop(feed.room, None)
+        if batch:
+            figures.batch.observe(len(batch))
+            self.hub.spawn(self._reserve(feed, batch))
+
+    async def _reserve(self, feed: RoomFeed, batch: list[tuple[Connection, int, Tap]]) -> None:
+        taps = [tap for _, _, tap in batch]
+        # Whoever has a verdict coming must be known before the turnstile answers: the ledger may be faster than the reply.
+        now = time.monotonic()
+        for connection, command, tap in batch:
+            self.waiting.setdefault(tap.rid, []).append(Waiter(connection, command, feed, tap.hash, now, now))
+        try:
+            answers = await reserve(self.hub.buying, feed.room, taps, self.hub.settings.unbooked_cap)
+        except (RedisError, OSError) as error:
+            # Nobody knows whether it ran. The rids stay awaited; asking their records resolves them.
+            log.warning("turnstile.unknown", room=feed.room, intents=len(taps), error=str(error)[:200])
+            return
+        for (connection, command, tap), answer in zip(batch, answers, strict=True):
+            refusal = self._answer(feed, tap, answer)
+            if refusal is not None:
+                self._resolve(tap.rid, connection, command, refusal)
+        self.hub.loop.call_later(self.hub.settings.verdict_ms / 1000, self._overdue, [tap.rid for tap in taps])
+
+    def _answer(self, feed: RoomFeed, tap: Tap, answer: Answer) -> Refusal | dict[str, Any] | None:
+        if answer.tag == "KNOWN":
+            return _known(read_record(answer.record), tap.hash)
+        if answer.tag == "NO":
+            return refusal_of(answer.code, answer.facts)
+        if answer.tag == "FENCED":
+            return Refusal(Code.FENCED, wait=500)
+        return None
+
+    def _resolve(self, rid: str, connection: Connection, command: int, answer: Refusal | dict[str, Any]) -> None:
+        """Answer one waiting command."""
+        left = []
+        for waiter in self.waiting.pop(rid, []):
+            if waiter.connection is connection and waiter.command == command:
+                _tell(waiter, answer)
+            else:
+                left.append(waiter)
+        if left:
+            self.waiting[rid] = left
+
+    def verdict(self, rid: str, body: dict[str, Any] | None, no: list[Any]) -> None:
+        """The ledger has spoken: everybody here who waits for this rid is told."""
+        answer = body if body is not None else refusal_of(no[0], tuple(no[1:]))
+        for waiter in self.waiting.pop(rid, []):
+            figures.verdicts.observe(time.monotonic() - waiter.since)
+            _tell(waiter, answer)
+
+    def _overdue(self, rids: list[str]) -> None:
+        for rid in rids:
+            for waiter in self.waiting.get(rid, ()):
+                if not waiter.told:
+                    waiter.told = True
+                    waiter.connection.reply(waiter.command, {"pending": True, "rid": rid, "fence": waiter.feed.fence})
+
+    async def ask_again(self) -> None:
+        """Look at the records of what has waited too long: a lost verdict, a lost reply of the turnstile, a lost intent."""
+        now = time.monotonic()
+        due: dict[str, tuple[RoomFeed, list[str]]] = {}
+        for rid, waiters in list(self.waiting.items()):
+            alive = [waiter for waiter in waiters if waiter.connection.open]
+            if not alive:
+                del self.waiting[rid]
+                continue
+            self.waiting[rid] = alive
+            if now - max(waiter.asked for waiter in alive) >= ASK_AGAIN:
+                for waiter in alive:
+                    waiter.asked = now
+                due.setdefault(alive[0].feed.room, (alive[0].feed, []))[1].append(rid)
+        for feed, rids in due.values():
+            found = await records(self.hub.redis, feed.room, rids)
+            for rid, record in zip(rids, found, strict=True):
+                if record is not None and record.body is not None:
+                    self.verdict(rid, record.body, [])
+                elif feed.fence and (record is None or record.fence != feed.fence):
+                    self.verdict(rid, None, ["again"])
+
+    def _ask(self, connection: Connection, command: Ask) -> None:
+        feed, identity = _feed(connection), connection.identity
+        if identity is None or not identity.known:
+            raise Refusal(Code.IDENTIFY)
+        self.hub.spawn(self._asked(connection, feed, command.id, rid_of(identity.sub, feed.room, command.d.key)))
+
+    async def _asked(self, connection: Connection, feed: RoomFeed, command: int, rid: str) -> None:
+        try:
+            record: Record | None = (await records(self.hub.redis, feed.room, [rid]))[0]
+        except (RedisError, OSError):
+            connection.refuse(command, Refusal(Code.UNAVAILABLE))
+            return
+        if record is None or (record.body is None and record.fence != feed.fence):
+            connection.refuse(command, Refusal(Code.AGAIN))
+        elif record.body is not None:
+            connection.reply(command, record.body)
+        else:
+            connection.reply(command, {"pending": True, "rid": rid, "fence": feed.fence})
+
+
+def _feed(connection: Connection) -> RoomFeed:
+    if connection.feed is None:
+        raise Refusal(Code.STATE, state="joining")
+    return connection.feed
+
+
+def _known(record: Record, digest: str) -> Refusal | dict[str, Any] | None:
+    if record.hash != digest:
+        return Refusal(Code.KEY_REUSED)
+    return record.body
+
+
+def _tell(waiter: Waiter, answer: Refusal | dict[str, Any]) -> None:
+    if isinstance(answer, Refusal):
+        waiter.connection.refuse(waiter.command, answer)
+    else:
+        waiter.connection.reply(waiter.command, answer)
+
+
+def refusal_of(code: str, facts: tuple[Any, ...]) -> Refusal:
+    """The turnstile's and the till's words as a typed refusal with named facts."""
+    names: dict[str, tuple[str, ...]] = {
+        "not_started": ("at",), "price_changed": ("fen", "version"), "limit": ("allowed",), "sold_out": ("offer",),
+    }  # fmt: skip
+    named = {name: int(value) for name, value in zip(names.get(code, ()), facts, strict=False)}
+    return Refusal(Code(code), **named)
+
+

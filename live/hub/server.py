@@ -1,0 +1,307 @@
+"""The hub process: one listening socket, every viewer of its rooms, Redis and never SQL."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import orjson
+import structlog
+from redis.exceptions import RedisError
+from websockets.http11 import Request
+from websockets.typing import Origin
+
+from live.hub import figures
+from live.hub.connection import HANDSHAKE_SECONDS, Connection, text_frame
+from live.hub.dispatch import Desk
+from live.hub.room import RoomFeed
+from live.infra import observe, security
+from live.infra.keys import hub_channel, nudge_channel
+from live.infra.redis import connect, connect_buying
+from live.infra.security import Identity, Tokens
+from live.protocol.codes import Close
+from live.protocol.commands import Command, Hello
+from live.rooms.live import Manners
+from live.settings import Settings, settings
+
+log = structlog.get_logger("hub")
+
+SWEEP_SECONDS = 1.0  # how often deadlines of all sockets are looked at
+NOTSENT_LOWAT = 16 * 1024  # without it the kernel swallows megabytes per slow socket before the write buffer shows anything
+BACKLOG = 4096
+TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
+
+
+class Hub:
+    """Everybody who is connected here."""
+
+    def __init__(self, config: Settings) -> None:
+        if config.redis_url is None:
+            raise SystemExit("LIVE_REDIS_URL must be set; `live up` starts a server for you")
+        self.settings = config
+        self.id = secrets.token_hex(4)
+        self.loop = asyncio.get_running_loop()
+        self.redis = connect(config.redis_url)
+        self.buying = connect_buying(config.redis_url)
+        self.tokens = Tokens(security.secret(config, "token_secret"))
+        # A missing Origin is a mini-program or a test, which have a token and no cookie to be stolen.
+        self.origins: list[Any] = [None, *(Origin(origin) for origin in config.origins)]
+        self.manners = Manners(limit=config.comment_max_characters, budget=config.comment_budget_per_second)
+        self.connections: set[Connection] = set()
+        self.addresses: dict[str, int] = {}
+        self.rooms: dict[str, RoomFeed] = {}
+        self.desk = Desk(self)
+        self.not_before: dict[str, bytes] = {}
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.draining = False
+        self.pubsub = self.redis.pubsub(ignore_subscribe_messages=True)
+
+    # rooms and members
+
+    def feed(self, room: str) -> RoomFeed:
+        """The room's feed, started with its first viewer."""
+        found = self.rooms.get(room)
+        if found is None:
+            found = self.rooms[room] = RoomFeed(self, room)
+            figures.rooms.set(len(self.rooms))
+            self.spawn(self._subscribe(room))
+        return found
+
+    def leave_room(self, feed: RoomFeed) -> None:
+        """Nobody watches this room here any more."""
+        if self.rooms.get(feed.room) is feed:
+            del self.rooms[feed.room]
+            figures.rooms.set(len(self.rooms))
+            self.spawn(self._unsubscribe(feed.room))
+
+    async def _subscribe(self, room: str) -> None:
+        await self.pubsub.subscribe(nudge_channel(room))
+
+    async def _unsubscribe(self, room: str) -> None:
+        await self.pubsub.unsubscribe(nudge_channel(room))
+
+    def greet(self, feed: RoomFeed, connection: Connection, command: Hello) -> None:
+        """Answer a hello and join, in one turn of the loop, so that nothing falls between the snapshot and the first frame."""
+        identity = connection.identity
+        if identity is None or not connection.open:
+            return
+        asked = command.d
+        missed = feed.since(asked.e, asked.s)
+        own = feed.own_since(identity.sub, asked.p) if missed is not None or asked.e == feed.epoch else None
+        you = {"sub": identity.sub, "name": identity.name, "role": identity.role, "known": identity.known}
+        body = orjson.dumps(
+            {"now": int(time.time() * 1000), "ping": 25_000, "you": you, "room": feed.room, "e": feed.epoch, "s": feed.at.seq,
+             "p": feed.at.own, "rej": [0, 8000], "exp": identity.exp * 1000, "rec": missed is not None}
+        )  # fmt: skip
+        parts = [body[:-1], b',"snap":', feed.snapshot()]
+        if missed is not None:
+            parts += [b',"ev":[', b",".join(missed), b"]"]
+        parts += [b',"own":', b"null" if own is None else b"[" + b",".join(own) + b"]", b"}"]
+        connection.write(text_frame(b'{"id":%d,"ok":%s}' % (command.id, b"".join(parts))))
+        feed.join(connection)
+        figures.joins.labels(source="snapshot" if missed is None else "ring").inc()
+        figures.sockets.inc()
+
+    def dispatch(self, connection: Connection, command: Command) -> None:
+        """A command arrived."""
+        self.desk.handle(connection, command)
+
+    def forget(self, connection: Connection) -> None:
+        """A socket is gone."""
+        self.connections.discard(connection)
+        if connection.feed is not None:
+            connection.feed.leave(connection)
+            connection.feed = None
+            figures.sockets.dec()
+        if not connection.admitted:
+            return
+        count = self.addresses.get(connection.address, 0) - 1
+        if count > 0:
+            self.addresses[connection.address] = count
+        else:
+            self.addresses.pop(connection.address, None)
+
+    def admits(self, connection: Connection) -> bool:
+        """Whether one more socket fits; asked before any work is done for it."""
+        if self.draining or len(self.connections) > self.settings.hub_max_connections:
+            return False
+        count = self.addresses.get(connection.address, 0) + 1
+        if count > self.settings.hub_sockets_per_address:
+            return False
+        self.addresses[connection.address] = count
+        connection.admitted = True
+        return True
+
+    def is_revoked(self, identity: Identity) -> bool:
+        """Whether this token was ended by a logout, a ban or a change of role."""
+        return security.revoked(identity, self.not_before.get(identity.sub))
+
+    def page(self, path: str, request: Request, address: str) -> tuple[int, str, bytes, str]:
+        """The plain pages of this port."""
+        if path == "/healthz":
+            return 200, "OK", b'{"ok":true}', "application/json"
+        if path == "/metrics":
+            token = self.settings.metrics_token
+            given = request.headers.get("Authorization", "")
+            if address in ("127.0.0.1", "::1") or (token and security.same(given, f"Bearer {token}")):
+                body, kind = observe.metrics()
+                return 200, "OK", body, kind
+            return 403, "Forbidden", b"metrics are for loopback or with a token\n", "text/plain"
+        return 404, "Not Found", b"the socket is at /ws\n", "text/plain"
+
+    # tasks
+
+    def spawn(self, act: Coroutine[Any, Any, Any]) -> None:
+        """Run something beside the callbacks; its owner is this hub."""
+        task = self.loop.create_task(act)
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("hub.task", error=repr(task.exception()))
+
+    async def listen(self) -> None:
+        """Nudges, verdicts and revocations. Losing one costs a tick or a question, never a fact."""
+        await self.pubsub.subscribe(hub_channel(self.id), security.CHANNEL)
+        mine, ended = hub_channel(self.id), security.CHANNEL
+        while True:
+            try:
+                message = await self.pubsub.get_message(timeout=1.0)
+            except (RedisError, OSError) as error:
+                log.warning("hub.listener", error=str(error)[:200])
+                await asyncio.sleep(0.1)
+                continue
+            if message is None:
+                continue
+            channel = message["channel"].decode()
+            if channel == mine:
+                for rid, body, no in orjson.loads(message["data"]):
+                    self.desk.verdict(rid, body, no)
+            elif channel == ended:
+                await self._revoke(message["data"].decode())
+            else:
+                feed = self.rooms.get(channel[1:].partition("}")[0])
+                if feed is not None:
+                    feed.nudged.set()
+
+    async def _revoke(self, sub: str) -> None:
+        value = await self.redis.get(security.not_before_key(sub))
+        if value is None:
+            return
+        self.not_before[sub] = value
+        for connection in list(self.connections):
+            if connection.identity is not None and connection.identity.sub == sub and self.is_revoked(connection.identity):
+                connection.close(Close.REVOKED)
+
+    async def _read_revocations(self) -> None:
+        async for key in self.redis.scan_iter(match=security.not_before_key("*"), count=500):
+            await self._revoke(key.decode().removeprefix(security.not_before_key("")))
+
+    async def watch(self) -> None:
+        """Deadlines of every socket, questions about overdue verdicts, revocations whose message was lost."""
+        turn = 0
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self._deadlines()
+            try:
+                await self.desk.ask_again()
+                turn += 1
+                if turn % 10 == 0:
+                    await self._read_revocations()
+            except (RedisError, OSError) as error:
+                log.warning("hub.watch", error=str(error)[:200])
+
+    def _deadlines(self) -> None:
+        now, epoch = time.monotonic(), time.time()
+        for connection in list(self.connections):
+            if connection.identity is None:
+                if now - connection.opened > max(HANDSHAKE_SECONDS, self.settings.hub_hello_seconds):
+                    connection.close(Close.HELLO_LATE)
+            elif now - connection.last_heard > self.settings.hub_silent_seconds:
+                connection.close(Close.SILENT)
+            elif connection.identity.exp < epoch:
+                connection.close(Close.EXPIRED)
+
+    async def drain(self) -> None:
+        """Tell everybody when to come back, spread over a window, and close."""
+        self.draining = True
+        for number, connection in enumerate(list(self.connections), 1):
+            connection.close(Close.DRAIN, after=random.randint(0, self.settings.hub_return_ms))  # noqa: S311 - a spread, not a secret
+            if number % 500 == 0:
+                await asyncio.sleep(0)
+        until = time.monotonic() + self.settings.hub_drain_seconds
+        while self.connections and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+        for connection in list(self.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
+
+    async def close(self) -> None:
+        """End tasks and clients."""
+        tasks = [*self.tasks, *(feed.task for feed in self.rooms.values())]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.pubsub.aclose()  # type: ignore[no-untyped-call]
+        await self.redis.aclose()
+        await self.buying.aclose()
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A bound socket whose accepted ones show a slow reader early. Several hubs may share the port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "SO_REUSEPORT"):
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    found.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
+    found.bind((host, port))
+    found.setblocking(False)
+    return found
+
+
+async def run(config: Settings, stop: asyncio.Event, ready: asyncio.Event | None = None, sock: socket.socket | None = None) -> None:
+    """Serve until `stop`. `sock`: a bound socket of the caller's, else host and port of the settings."""
+    hub = Hub(config)
+    await hub._read_revocations()
+    hub.spawn(hub.listen())
+    hub.spawn(hub.watch())
+    sock = sock or listening_socket(config.host, config.hub_port)
+    server = await hub.loop.create_server(lambda: Connection(hub), sock=sock, backlog=BACKLOG)
+    log.info("hub.open", hub=hub.id, address=f"{config.host}:{sock.getsockname()[1]}")
+    gc.freeze()  # what is here now stays; collecting it again and again would stall every socket
+    if ready is not None:
+        ready.set()
+    try:
+        await stop.wait()
+    finally:
+        server.close()
+        await hub.drain()
+        await hub.close()
+
+
+async def _main() -> None:
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    await run(settings(), stop)
+
+
+def main() -> None:
+    """Entry of `live hub`."""
+    observe.set_up_logs("hub")
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(_main())
+    else:
+        uvloop.run(_main())

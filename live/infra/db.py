@@ -1,0 +1,70 @@
+"""PostgreSQL: one engine a process, one transaction an action. Tables' common columns and naming live here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from sqlalchemy import DateTime
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlmodel import SQLModel
+
+# Named constraints: migrations compare CHECKs by name, and refusals are mapped by constraint name, never by message.
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(column_0_N_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+TIMESTAMP = DateTime(timezone=True)
+
+
+def utc_now() -> datetime:
+    """The clock of actions; rules get it as a parameter."""
+    return datetime.now(UTC)
+
+
+def epoch_ms(moment: datetime) -> int:
+    """A moment as the wire writes it."""
+    return int(moment.timestamp() * 1000)
+
+
+class Database:
+    """An engine and the one way to open a transaction."""
+
+    def __init__(self, url: str, pool: int = 10) -> None:
+        # idle_in_transaction_session_timeout: a process that dies or stops in mid-transaction must not hold a hot row (and
+        # the fence) for longer than a second; lock_timeout bounds what waits behind it.
+        options = "-c idle_in_transaction_session_timeout=5000 -c lock_timeout=8000 -c timezone=UTC"
+        self.engine: AsyncEngine = create_async_engine(
+            url, pool_size=pool, max_overflow=0, pool_timeout=10, pool_pre_ping=True, connect_args={"options": options}
+        )
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncSession]:
+        """One transaction: committed at the end of the block, rolled back by any exception (a Refusal too)."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction on a bare connection, for the ledger's array statements."""
+        async with self.engine.begin() as connection:
+            yield connection
+
+    async def raw(self) -> psycopg.AsyncConnection[Any]:
+        """A connection of its own outside the pool, in autocommit: for LISTEN and for locks that end with the connection."""
+        url = self.engine.url
+        return await psycopg.AsyncConnection.connect(
+            autocommit=True, host=url.query.get("host") or url.host, port=url.port, user=url.username,
+            password=url.password, dbname=url.database, connect_timeout=5,
+        )  # fmt: skip
+
+    async def close(self) -> None:
+        """Close every pooled connection."""
+        await self.engine.dispose()

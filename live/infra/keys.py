@@ -1,0 +1,35 @@
+"""Every Redis key and its life. All keys of a room carry the `{room}` hash tag, so a room lives in one slot and any script runs on one node.
+
+Per room (no TTL: a room's keys live as long as the room; a rebuild makes them anew from SQL):
+`meta`     hash: fence, run_id, epoch (of the log), seq, sv (state version), act_no, own (top own position), cn (comment number)
+`log`      stream of critical events, id `<seq>-0`
+`state`    hash: key -> [version, value]
+`own`      stream of (who, prev, body), id `<p>-0`
+`ownlast`  hash: person -> last own position;  `ownver` hash: person|key -> newest version told
+`intents`  stream of intents not yet booked, group `ledger`
+`chat`     stream of comments within the budget;  `chat:all` every comment, for consoles and the archive
+`muted`    hash: who -> until (epoch ms)
+`viewers`  hash: hub -> count|until (epoch ms);  `likes` number
+`offer:N`  hash: an offer's turnstile fields, left:<loc>, move:<loc>;  `used:N` hash: person -> units
+With a TTL: `rid:<rid>` 24 h (an intent's record), `say:<who>:<cid>` 60 s (a comment said), `budget:<s>` 2 s.
+"""
+
+from __future__ import annotations
+
+ALIVE = "alive:"  # + process kind: zset of instance ids by the second they were last seen
+ROOMS = "rooms"  # set of rooms that have Redis state
+
+
+def room_key(room: str, name: str) -> str:
+    """A key of a room."""
+    return f"{{{room}}}:{name}"
+
+
+def nudge_channel(room: str) -> str:
+    """Pub/sub: something happened in this room, look."""
+    return f"{{{room}}}:nudge"
+
+
+def hub_channel(hub: str) -> str:
+    """Pub/sub: verdicts for the intents one hub process sent."""
+    return f"hub:{hub}"

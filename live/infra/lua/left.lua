@@ -1,0 +1,24 @@
+-- Units left of an offer, as its hash says: the per-place numbers as JSON and their sum.
+local function left_of(key)
+  local all, sum, parts = redis.call('HGETALL', key), 0, {}
+  for i = 1, #all, 2 do
+    if all[i]:sub(1, 5) == 'left:' then
+      sum = sum + tonumber(all[i + 1])
+      parts[#parts + 1] = string.format('%q:%s', all[i]:sub(6), all[i + 1])
+    end
+  end
+  table.sort(parts)
+  return sum, '{"left":{' .. table.concat(parts, ',') .. '}}'
+end
+
+-- Tell the room what is left; sold out and back are events, at most once a second per offer (the state tells the rest).
+local function tell_left(id, key)
+  local sum, value = left_of(key)
+  put('left:' .. id, value)
+  local facts = redis.call('HMGET', key, 'out', 'flip', 'phase')
+  local was_out, out = facts[1] == '1', sum <= 0
+  if was_out ~= out and facts[3] == 'open' and now - tonumber(facts[2] or 0) >= 1000 then
+    redis.call('HSET', key, 'out', out and '1' or '0', 'flip', now)
+    emit(out and 'offer.sold_out' or 'offer.back', '{"offer":' .. id .. '}')
+  end
+end

@@ -1,0 +1,34 @@
+"""Logs and metrics: one event word with fields, one registry a process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+
+
+def set_up_logs(process: str) -> None:
+    """JSON lines in production, readable ones elsewhere. The process name is bound to every line."""
+    level = logging.getLevelNamesMapping().get(os.environ.get("LIVE_LOG_LEVEL", "INFO").upper(), logging.INFO)
+    logging.basicConfig(level=max(level, logging.WARNING), format="%(name)s %(levelname)s %(message)s", stream=sys.stdout)
+    production = os.environ.get("LIVE_ENV") == "production"
+    last = structlog.processors.JSONRenderer() if production else structlog.dev.ConsoleRenderer(colors=False)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso" if production else "%H:%M:%S"),
+            last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+
+
+def metrics() -> tuple[bytes, str]:
+    """The registry as Prometheus reads it, and its content type."""
+    return generate_latest(REGISTRY), CONTENT_TYPE_LATEST

@@ -1,0 +1,114 @@
+"""The outbox: written in the transaction that decides, read by whoever must act on it.
+
+Kinds: `act` (ordered change of a room by `act_no`), `own` (one person's news, newest version wins), `count` (a state key with a version
+taken under its own row) and `house` (a stock movement the ledger must book) are applied by the ledger that owns the room.
+`job` rows are claimed by workers, topic by topic; arq only nudges them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from live.infra.tables import Outbox, RoomClock, RoomState
+
+CHANNEL = "outbox"  # NOTIFY channel; the payload is the room
+
+
+async def act(
+    session: AsyncSession,
+    room_id: str,
+    *,
+    events: Sequence[list[Any]] = (),
+    state: Mapping[str, dict[str, Any] | None] | None = None,
+    offers: Mapping[int, Mapping[str, str]] | None = None,
+    muted: Mapping[str, int] | None = None,
+) -> int:
+    """Change a room: critical events, state keys (None removes), turnstile fields of offers, mutes (epoch ms, 0 ends one).
+
+    Returns the act's number. The room's clock row is locked until the transaction ends, so acts reach the room in commit order.
+    """
+    clock = insert(RoomClock).values(room_id=room_id, act_no=1)
+    clock = clock.on_conflict_do_update(index_elements=["room_id"], set_={"act_no": RoomClock.act_no + 1})
+    number = int((await session.execute(clock.returning(RoomClock.act_no))).scalar_one())  # type: ignore[arg-type]
+    for key, value in (state or {}).items():
+        if value is None:
+            await session.execute(delete(RoomState).where(RoomState.room_id == room_id, RoomState.key == key))  # type: ignore[arg-type]
+        else:
+            row = insert(RoomState).values(room_id=room_id, key=key, value=value)
+            await session.execute(row.on_conflict_do_update(index_elements=["room_id", "key"], set_={"value": value}))
+    payload = {
+        "no": number,
+        "events": list(events),
+        "state": dict(state or {}),
+        "offers": {str(k): dict(v) for k, v in (offers or {}).items()},
+        "muted": dict(muted or {}),
+    }
+    await _put(session, Outbox(kind="act", room_id=room_id, payload=payload))
+    return number
+
+
+async def room_state(session: AsyncSession, room_id: str, key: str) -> dict[str, Any] | None:
+    """One state key as the last act left it."""
+    query = select(RoomState.value).where(RoomState.room_id == room_id, RoomState.key == key)  # type: ignore[call-overload]
+    found: dict[str, Any] | None = (await session.execute(query)).scalar_one_or_none()
+    return found
+
+
+async def own(session: AsyncSession, room_id: str, person: str, key: str, version: int, body: Mapping[str, Any]) -> None:
+    """Tell one person (all their sockets) about `key` (`order:<no>`, `coupon:<id>`); older versions are ignored."""
+    await _put(session, Outbox(kind="own", room_id=room_id, key=key, payload={"who": person, "version": version, "body": dict(body)}))
+
+
+async def count(session: AsyncSession, room_id: str, key: str, version: int, value: Mapping[str, Any]) -> None:
+    """A state key whose version was taken under its own row (a team's bar); the newest wins."""
+    await _put(session, Outbox(kind="count", room_id=room_id, key=key, payload={"version": version, "value": dict(value)}))
+
+
+async def house(session: AsyncSession, room_id: str, entry: Mapping[str, Any]) -> None:
+    """A stock movement for the ledger to book in its next group; see `offers.rules.House` for the fields."""
+    await _put(session, Outbox(kind="house", room_id=room_id, payload=dict(entry)))
+
+
+async def job(session: AsyncSession, topic: str, key: str, payload: Mapping[str, Any] | None = None, due: datetime | None = None) -> None:
+    """Work for a worker. `key` groups what one job takes together (a store, an order, a team)."""
+    row = Outbox(kind="job", topic=topic, key=key, payload=dict(payload or {}))
+    if due is not None:
+        row.due_at = due
+    session.add(row)
+    await session.flush()
+    await session.execute(select(func.pg_notify(CHANNEL, f"job:{topic}:{key}")))
+
+
+async def claim(session: AsyncSession, topic: str, key: str | None = None, limit: int = 200) -> list[Outbox]:
+    """Undone rows of a topic that no other worker holds, oldest first, locked until this transaction ends."""
+    query = select(Outbox).where(
+        Outbox.kind == "job",  # type: ignore[arg-type]
+        Outbox.topic == topic,  # type: ignore[arg-type]
+        Outbox.done_at.is_(None),  # type: ignore[union-attr]
+        Outbox.due_at <= func.now(),  # type: ignore[operator,arg-type]
+    )
+    if key is not None:
+        query = query.where(Outbox.key == key)  # type: ignore[arg-type]
+    query = query.order_by(Outbox.id).limit(limit).with_for_update(skip_locked=True)  # type: ignore[arg-type]
+    return list((await session.execute(query)).scalars())
+
+
+async def waiting(session: AsyncSession, older_seconds: float = 0.0) -> list[tuple[str, str, int]]:
+    """(topic, key, highest id) of undone job rows that are due: what a nudge or the sweep enqueues."""
+    query = text(
+        "SELECT topic, key, max(id) FROM outbox WHERE kind = 'job' AND done_at IS NULL AND due_at <= now() - make_interval(secs => :old)"
+        " GROUP BY topic, key ORDER BY max(id) LIMIT 1000"
+    )
+    return [(topic, key, int(top)) for topic, key, top in (await session.execute(query, {"old": older_seconds})).all()]
+
+
+async def _put(session: AsyncSession, row: Outbox) -> None:
+    session.add(row)
+    await session.flush()
+    await session.execute(select(func.pg_notify(CHANNEL, row.room_id)))

@@ -1,0 +1,67 @@
+"""Redis clients and Lua scripts. A script is a file beside its noun; `-- include: name` takes in a fragment of the same folder."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+
+def connect(url: str, *, timeout: float = 5.0) -> Redis:
+    """A client for everything that may be repeated: it reconnects and sends again. `timeout` seconds must exceed any block + 1 s."""
+    return Redis.from_url(
+        url,
+        socket_timeout=timeout,
+        socket_connect_timeout=2.0,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 5),  # type: ignore[no-untyped-call]
+        retry_on_error=[OSError, RedisConnectionError, RedisTimeoutError],
+        health_check_interval=0,
+    )
+
+
+def connect_buying(url: str, *, timeout: float = 2.0) -> Redis:
+    """A client of the buy path: it may connect again but never sends a command twice by itself; callers resend with the same rid."""
+    return Redis.from_url(
+        url,
+        socket_timeout=timeout,
+        socket_connect_timeout=1.0,
+        retry=Retry(NoBackoff(), 0),  # type: ignore[no-untyped-call]
+        retry_on_error=[],
+        retry_on_timeout=False,
+        health_check_interval=0,
+    )
+
+
+class Script:
+    """One Lua file. Called by its hash; sent whole when the server does not know it (NOSCRIPT means nothing ran)."""
+
+    def __init__(self, package: str, name: str) -> None:
+        self.name = name
+        self.source = _read(package, name)
+        self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    async def __call__(self, redis: Redis, keys: list[str], args: list[Any]) -> Any:
+        """Run with KEYS and ARGV. Redis errors pass through."""
+        try:
+            return await redis.evalsha(self.sha, len(keys), *keys, *args)  # type: ignore[misc]
+        except NoScriptError:
+            return await redis.eval(self.source, len(keys), *keys, *args)  # type: ignore[misc]
+
+
+def _read(package: str, name: str) -> str:
+    folder = files(package) / "lua"
+    lines = []
+    for line in (folder / f"{name}.lua").read_text("utf-8").splitlines():
+        if line.startswith("-- include: "):
+            where, _, fragment = line.removeprefix("-- include: ").rpartition("/")
+            lines.append((files(where or package) / "lua" / f"{fragment}.lua").read_text("utf-8"))
+        else:
+            lines.append(line)
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,18 @@
+"""Every table of the shop, for migrations and tests."""
+
+from __future__ import annotations
+
+from sqlmodel import SQLModel
+
+import live.catalog.tables
+import live.infra.tables
+import live.offers.tables
+import live.orders.tables
+import live.payments.tables
+import live.people.tables
+import live.pickup.tables
+import live.promotions.coupon.tables
+import live.rooms.tables
+import live.stock.tables  # noqa: F401
+
+metadata = SQLModel.metadata

@@ -1,0 +1,169 @@
+"""Verbs on offers: open, end, add stock, change the price. They change SQL and write the act the room will see; never Redis itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from live.infra import outbox
+from live.infra.db import epoch_ms
+from live.offers.rules import ANYWHERE, MAX_LOCATIONS
+from live.offers.tables import Allotment, Offer, Team
+from live.protocol.codes import Code, Refusal
+from live.protocol.events import OfferEnded, OfferOpened, OfferView, PriceFell, event
+from live.stock.actions import allot
+
+
+@dataclass(frozen=True, slots=True)
+class TeamSpec:
+    """Seats of a group buy and how many must be paid for it to succeed."""
+
+    size: int
+    minimum: int
+
+
+async def open_offer(
+    session: AsyncSession,
+    *,
+    room_id: str,
+    kind: str,
+    sku_id: int | None,
+    fen: int,
+    per_person: int,
+    stock: Mapping[str, int],
+    terms: dict[str, Any],
+    view: Callable[[Offer], OfferView],
+    closes_at: datetime | None,
+    hold_seconds: int,
+    team: TeamSpec | None = None,
+    now: datetime,
+) -> Offer:
+    """Put N of something on sale. `stock`: units per location, carved from the stores (`-` for what has no location)."""
+    if not 1 <= len(stock) <= MAX_LOCATIONS:
+        raise Refusal(Code.BAD_REQUEST, field="stock", why=f"1 to {MAX_LOCATIONS} locations")
+    if any(qty <= 0 for qty in stock.values()):
+        raise Refusal(Code.BAD_REQUEST, field="stock", why="every quantity must be above 0")
+    offer = Offer(
+        room_id=room_id, kind=kind, sku_id=sku_id, fen=fen, per_person=per_person, hold_seconds=hold_seconds,
+        opens_at=now, closes_at=closes_at, terms=terms,
+    )  # fmt: skip
+    session.add(offer)
+    await session.flush()
+    offer_id = int(offer.id or 0)
+    for location in sorted(stock):  # one order of locks everywhere
+        if sku_id is not None:
+            await allot(session, sku_id, location, stock[location])
+        session.add(Allotment(offer_id=offer_id, location=location, total=stock[location]))
+    if team is not None:
+        session.add(Team(offer_id=offer_id, size=team.size, minimum=team.minimum, closes_at=closes_at))
+    await session.flush()
+    await outbox.act(
+        session,
+        room_id,
+        events=[event("offer.opened", OfferOpened(offer=offer_id, kind=kind))],  # type: ignore[arg-type]
+        state={f"offer:{offer_id}": view(offer).model_dump(mode="json")},
+        offers={offer_id: turnstile(offer, stock, team.size if team else None)},
+    )
+    return offer
+
+
+def turnstile(offer: Offer, left: Mapping[str, int], seats: int | None) -> dict[str, str]:
+    """The fields of an offer's Redis hash. `left` and `seats` only for an offer that is new to Redis."""
+    fields = {
+        "kind": offer.kind,
+        "phase": offer.phase,
+        "opens": str(epoch_ms(offer.opens_at)),
+        "closes": str(epoch_ms(offer.closes_at)) if offer.closes_at else "0",
+        "fen": str(offer.fen),
+        "version": str(offer.price_version),
+        "k": str(offer.per_person),
+    }
+    fields |= {f"left:{location}": str(qty) for location, qty in left.items()}
+    if seats is not None:
+        fields["seats"] = str(seats)
+    return fields
+
+
+async def lock_offer(session: AsyncSession, offer_id: int) -> Offer:
+    """The offer's row, locked. Refusal(NOT_FOUND)."""
+    offer = (await session.execute(select(Offer).where(Offer.id == offer_id).with_for_update())).scalar_one_or_none()  # type: ignore[arg-type]
+    if offer is None:
+        raise Refusal(Code.NOT_FOUND, what="offer")
+    return offer
+
+
+async def end_offer(session: AsyncSession, offer_id: int, now: datetime) -> Offer:
+    """Nothing more is taken from it; what is left goes back to the stores once every intent before it is booked."""
+    offer = await lock_offer(session, offer_id)
+    if offer.phase == "ended":
+        raise Refusal(Code.STATE, state="ended")
+    offer.phase = "ended"
+    offer.closes_at = now
+    await session.flush()
+    state = await outbox.room_state(session, offer.room_id, f"offer:{offer_id}") or {}
+    await outbox.act(
+        session,
+        offer.room_id,
+        events=[event("offer.ended", OfferEnded(offer=offer_id))],
+        state={f"offer:{offer_id}": {**state, "phase": "ended", "closes": epoch_ms(now)}},
+        offers={offer_id: {"phase": "ended"}},
+    )
+    await give_back(session, offer)
+    return offer
+
+
+async def give_back(session: AsyncSession, offer: Offer) -> None:
+    """Ask the ledger to return what is left of an ended offer to the stores."""
+    query = select(Allotment.location).where(Allotment.offer_id == offer.id)  # type: ignore[call-overload]
+    for location in (await session.execute(query)).scalars():
+        entry = {"kind": "RETURN", "rid": f"end:{offer.id}:{location}", "location": location, "lines": [[offer.id, 0]]}
+        await outbox.house(session, offer.room_id, entry)
+
+
+async def add_stock(session: AsyncSession, offer_id: int, location: str, qty: int, now: datetime) -> None:
+    """More units of a running offer, carved from the store now and booked by the ledger; nobody is fenced for it."""
+    if qty <= 0:
+        raise Refusal(Code.BAD_REQUEST, field="qty", why="must be above 0")
+    offer = await lock_offer(session, offer_id)
+    if offer.phase == "ended":
+        raise Refusal(Code.STATE, state="ended")
+    if await session.get(Allotment, (offer_id, location)) is None:
+        raise Refusal(Code.BAD_REQUEST, field="location", why="this offer is not sold there")
+    if offer.sku_id is not None and location != ANYWHERE:
+        await allot(session, offer.sku_id, location, qty)
+    entry = {"kind": "ADJUST", "rid": f"add:{uuid4().hex}", "location": location, "lines": [[offer_id, qty]]}
+    await outbox.house(session, offer.room_id, entry)
+    key = f"offer:{offer_id}"
+    state = await outbox.room_state(session, offer.room_id, key)
+    if state is not None:
+        await outbox.act(session, offer.room_id, state={key: {**state, "total": state["total"] + qty}})
+
+
+async def change_price(session: AsyncSession, offer_id: int, fen: int, now: datetime, event_too: bool = True) -> int:
+    """A new price from now on; holds already made keep theirs. Returns the new price version."""
+    offer = await lock_offer(session, offer_id)
+    if fen <= 0:
+        raise Refusal(Code.BAD_REQUEST, field="fen", why="must be above 0")
+    offer.fen = fen
+    offer.price_version += 1
+    await session.flush()
+    version = offer.price_version
+    key = f"offer:{offer_id}"
+    state = await outbox.room_state(session, offer.room_id, key) or {}
+    fell = PriceFell(offer=offer_id, fen=fen, version=version)
+    await outbox.act(
+        session,
+        offer.room_id,
+        events=[event("offer.price", fell)] if event_too else [],
+        state={key: {**state, "fen": fen, "version": version}},
+        offers={offer_id: {"fen": str(fen), "version": str(version)}},
+    )
+    return version
+
+

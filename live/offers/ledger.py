@@ -1,0 +1,295 @@
+"""The ledger: for each room it owns it books intents in groups and applies outbox rows. Any instance may die at any moment.
+
+One lease per room (a PostgreSQL advisory lock on a connection of its own, so a dead owner's leases end with its connection). Safety does not
+depend on the lease: two owners of one room book each rid once, and give back units once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import orjson
+import psycopg
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from live.infra import outbox, roomlog
+from live.infra.db import Database, utc_now
+from live.infra.keys import ALIVE, hub_channel, room_key
+from live.offers.rebuild import RoomFacts, rebuild, sound
+from live.offers.reservations import Settled, adjust, settle
+from live.offers.rules import House, Intent
+from live.offers.till import Bar, Booker, Booking, Verdict, book, book_house
+
+log = structlog.get_logger("ledger")
+
+GROUP = 500  # intents a transaction: beyond this the commit is no longer the cost
+POLL = 0.2  # seconds between looks at the outbox when no NOTIFY came
+RERUN = frozenset({"40001", "40P01", "55P03"})  # serialisation failure, deadlock, lock timeout: the same batch again
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """What higher nouns hand to the ledger: bookers, the bar of a team, and what a rebuilt room needs besides stock."""
+
+    bookers: Sequence[Booker]
+    bar: Bar
+    facts: RoomFacts
+
+
+class RoomLedger:
+    """The books of one room. Its two loops (intents, outbox) share one lock, so movements reach Redis in the order of their numbers."""
+
+    def __init__(self, room: str, db: Database, redis: Redis, hands: Hands) -> None:
+        self.room, self.db, self.redis, self.hands = room, db, redis, hands
+        self.lock = asyncio.Lock()
+        self.news = asyncio.Event()
+        self.owed = True  # outbox rows may be booked but not applied: they go before anything else
+        self.consumer = "till"  # one name, so that a new owner finds what the old one had read
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._intents())
+            tasks.create_task(self._relay())
+
+    async def _intents(self) -> None:
+        begin = "0"  # first what a former owner read and did not settle
+        while True:
+            try:
+                entries = await self._read(begin)
+                if not entries:
+                    begin = ">"
+                    continue
+                async with self.lock:
+                    if self.owed:
+                        await self._apply_outbox()
+                    await self._book(entries)
+            except (RedisError, OSError, DBAPIError, psycopg.Error) as error:
+                begin = "0"
+                await self._trouble("intents", error)
+
+    async def _read(self, begin: str) -> list[Intent]:
+        block = 1000 if begin == ">" else None
+        key = room_key(self.room, "intents")
+        found = await self.redis.xreadgroup("ledger", self.consumer, {key: begin}, count=GROUP, block=block)
+        intents = []
+        for _, entries in found or []:
+            for stream_id, fields in entries:
+                if fields:
+                    intents.append(Intent.read(stream_id.decode(), orjson.loads(fields[b"j"])))
+                else:  # settled by another owner, still pending here
+                    await self.redis.xack(key, "ledger", stream_id)
+        return intents
+
+    async def _book(self, intents: list[Intent]) -> None:
+        booking = await self._commit(intents)
+        settled = [self._settled(verdict) for verdict in booking.verdicts]
+        await settle(self.redis, self.room, settled, booking.moves)
+        await self._publish(booking.verdicts)
+        for intent, why in booking.drifts:
+            log.warning("till.refused", room=self.room, rid=intent.rid, why=why)
+        self.news.set()  # the rows it wrote: own events and bars
+
+    async def _commit(self, intents: list[Intent]) -> Booking:
+        """One transaction; halved when a constraint fires, so one bad intent cannot sink the others."""
+        for attempt in range(5):
+            try:
+                async with self.db.connection() as connection:
+                    result = await book(connection, self.room, intents, self.hands.bookers, self.hands.bar, utc_now())
+                    for intent, why in result.drifts:
+                        await self._drift(connection, intent, why)
+                return result
+            except IntegrityError as error:
+                log.error("till.constraint", room=self.room, intents=len(intents), error=str(error.orig))
+                return await self._halves(intents, error)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) not in RERUN or attempt == 4:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _halves(self, intents: list[Intent], error: IntegrityError) -> Booking:
+        if len(intents) == 1:
+            why = getattr(getattr(error.orig, "diag", None), "constraint_name", None) or "constraint"
+            async with self.db.connection() as connection:
+                await self._drift(connection, intents[0], why)
+            return Booking(verdicts=[Verdict(intents[0], no=("sold_out",), gives_back=not intents[0].ask)])
+        middle = len(intents) // 2
+        first, second = await self._commit(intents[:middle]), await self._commit(intents[middle:])
+        return Booking(first.verdicts + second.verdicts, first.moves | second.moves, first.drifts + second.drifts)
+
+    async def _drift(self, connection: object, intent: Intent, why: str) -> None:
+        row = {"r": self.room, "o": intent.lines[0].offer, "f": orjson.dumps({"rid": intent.rid, "why": why}).decode()}
+        insert = text("INSERT INTO drift (room_id, offer_id, what, facts) VALUES (:r, :o, 'till_refused', CAST(:f AS jsonb))")
+        await connection.execute(insert, row)  # type: ignore[attr-defined]
+
+    def _settled(self, verdict: Verdict) -> Settled:
+        intent = verdict.intent
+        back = tuple((offer, intent.at, qty, intent.person) for offer, qty in intent.units().items()) if verdict.gives_back else ()
+        record = b"D|" + intent.hash.encode() + b"|" + orjson.dumps(verdict.body) if verdict.body is not None else None
+        return Settled(intent.id, intent.rid, record, back)
+
+    async def _publish(self, verdicts: Sequence[Verdict]) -> None:
+        """Tell the hubs. A message lost here is found by asking: the record has been written."""
+        by_hub: dict[str, list[object]] = {}
+        for verdict in verdicts:
+            by_hub.setdefault(verdict.intent.hub, []).append([verdict.intent.rid, verdict.body, list(verdict.no)])
+        for hub, body in by_hub.items():
+            await self.redis.publish(hub_channel(hub), orjson.dumps(body))
+
+    async def _relay(self) -> None:
+        checked = 0.0
+        while True:
+            try:
+                if time.monotonic() - checked >= 1.0:
+                    await self.ensure()
+                    checked = time.monotonic()
+                async with self.lock:
+                    more = await self._apply_outbox()
+                if not more:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self.news.wait(), POLL)
+                self.news.clear()
+            except (RedisError, OSError, DBAPIError, psycopg.Error) as error:
+                checked = 0.0
+                await self._trouble("relay", error)
+
+    async def ensure(self) -> None:
+        """Make the room's turnstile sound: rebuild it when Redis lost, forgot or changed anything it stands on."""
+        if await sound(self.redis, self.db, self.room):
+            return
+        async with self.lock:
+            if await sound(self.redis, self.db, self.room):
+                return
+            started = time.monotonic()
+            fence = await rebuild(self.redis, self.db, self.room, self.hands.facts)
+            log.info("room.rebuilt", room=self.room, fence=fence, seconds=round(time.monotonic() - started, 3))
+
+    async def _apply_outbox(self) -> bool:
+        """Apply this room's rows, oldest first. True when there may be more."""
+        self.owed = True
+        async with self.db.connection() as connection:
+            rows = (await connection.execute(text(_ROWS), {"r": self.room})).all()
+        done: list[int] = []
+        own: list[tuple[str, str, int, bytes]] = []
+        own_ids: list[int] = []
+        try:
+            for row_id, kind, key, payload in rows:
+                if kind == "own":
+                    own.append((payload["who"], key, payload["version"], orjson.dumps(payload["body"])))
+                    own_ids.append(row_id)
+                elif await self._apply(kind, key, payload):
+                    done.append(row_id)
+            if own and await roomlog.tell(self.redis, self.room, own) >= 0:
+                done += own_ids
+        finally:
+            if done:
+                async with self.db.connection() as connection:
+                    await connection.execute(text("DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[]))"), {"ids": done})
+        self.owed = False
+        return len(rows) == GROUP and bool(done)
+
+    async def _apply(self, kind: str, key: str, payload: dict[str, object]) -> bool:
+        """One row of the relay. True when it is done with."""
+        if kind == "act":
+            return await roomlog.apply(self.redis, self.room, payload) >= 0
+        if kind == "count":
+            return await roomlog.count(self.redis, self.room, key, payload["version"], payload["value"]) >= 0  # type: ignore[arg-type]
+        entry = House.read(payload)
+        if entry.kind == "RETURN":
+            while intents := await self._read(">"):  # whoever passed the turnstile before the end is booked before the rest goes back
+                await self._book(intents)
+        async with self.db.connection() as connection:
+            moves = await book_house(connection, self.room, entry, self.hands.bar, utc_now())
+        for move in moves:
+            await adjust(self.redis, self.room, move.offer, move.place, move.move_no, move.left, move.person, move.used, move.seats)
+        return True
+
+    async def _trouble(self, loop: str, error: BaseException) -> None:
+        expected = isinstance(error, ResponseError) and "NOGROUP" in str(error)
+        (log.debug if expected else log.warning)("ledger.trouble", room=self.room, loop=loop, error=str(error)[:200])
+        await asyncio.sleep(0.1)
+
+
+_ROWS = f"SELECT id, kind, key, payload FROM outbox WHERE room_id = :r AND kind <> 'job' ORDER BY id LIMIT {GROUP}"
+
+
+class Ledger:
+    """A process's rooms: takes leases of rooms nobody owns, runs their books, hears of new outbox rows by NOTIFY."""
+
+    def __init__(self, db: Database, redis: Redis, hands: Hands) -> None:
+        self.db, self.redis, self.hands = db, redis, hands
+        self.id = secrets.token_hex(4)
+        self.rooms: dict[str, tuple[RoomLedger, asyncio.Task[None]]] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set. A lost lease connection ends every room here; another instance, or this one, takes them again."""
+        while not stop.is_set():
+            try:
+                await self._session(stop)
+            except (psycopg.Error, OSError, DBAPIError, RedisError) as error:
+                log.warning("ledger.lost", error=str(error)[:200])
+                await asyncio.sleep(0.3)
+            finally:
+                await self._drop()
+
+    async def _session(self, stop: asyncio.Event) -> None:
+        leases = await self.db.raw()
+        ears = asyncio.create_task(self._listen())
+        try:
+            while not stop.is_set():
+                await self._take(leases)
+                await self.redis.zadd(ALIVE + "ledger", {self.id: time.time()})
+                for room, (_, task) in self.rooms.items():
+                    if task.done():
+                        log.error("room.died", room=room, error=repr(task.exception()))
+                        raise psycopg.OperationalError(f"the books of {room} stopped")
+                if ears.done():
+                    raise psycopg.OperationalError("LISTEN ended")
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), 0.5)
+        finally:
+            ears.cancel()
+            await asyncio.gather(ears, return_exceptions=True)
+            await self._drop()
+            await leases.close()
+
+    async def _take(self, leases: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+        rows = await (await leases.execute("SELECT room_id FROM room_clock")).fetchall()
+        for (room,) in rows:
+            name = str(room)
+            if name in self.rooms:
+                continue
+            lease = await leases.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 7))", (f"room:{name}",))
+            if not ((await lease.fetchone()) or (False,))[0]:
+                continue
+            books = RoomLedger(name, self.db, self.redis, self.hands)
+            await books.ensure()
+            self.rooms[name] = (books, asyncio.create_task(books.run()))
+            log.info("room.taken", room=name, ledger=self.id)
+
+    async def _listen(self) -> None:
+        connection = await self.db.raw()
+        try:
+            await connection.execute(f"LISTEN {outbox.CHANNEL}")
+            async for notify in connection.notifies():
+                held = self.rooms.get(notify.payload)
+                if held is not None:
+                    held[0].news.set()
+        finally:
+            await connection.close()
+
+    async def _drop(self) -> None:
+        tasks = [task for _, task in self.rooms.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.rooms.clear()

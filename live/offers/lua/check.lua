@@ -1,0 +1,30 @@
+-- First reason why an intent cannot be met, or the place and the units per offer. Only reads. Needs `offers` and `now`.
+local function left(offer, place)
+  return tonumber(redis.call('HGET', offer.key, 'left:' .. place))
+end
+
+local function check(intent)
+  local need, order = {}, {}
+  for _, line in ipairs(intent.lines) do
+    local o = offers[line[1]]
+    if not o.kind then return {'NO', 'unknown'} end
+    if now < o.opens then return {'NO', 'not_started', o.opens} end
+    if o.phase ~= 'open' or (o.closes > 0 and now >= o.closes) then return {'NO', 'ended'} end
+    if line[3] ~= o.version then return {'NO', 'price_changed', o.fen, o.version} end
+    if not need[o] then need[o] = 0; order[#order + 1] = o end
+    need[o] = need[o] + line[2]
+  end
+  for _, o in ipairs(order) do
+    if tonumber(redis.call('HGET', o.used, intent.who) or 0) + need[o] > o.k then return {'NO', 'limit', o.k} end
+    if o.seats and o.seats < need[o] then return {'NO', 'team_full'} end
+  end
+  for _, place in ipairs(intent.at) do
+    local enough = true
+    for _, o in ipairs(order) do
+      local have = left(o, place)
+      if not have or have < need[o] then enough = false end
+    end
+    if enough then return nil, place, need, order end
+  end
+  return {'NO', 'sold_out', order[1].id}
+end

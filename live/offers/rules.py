@@ -1,0 +1,144 @@
+"""What an intent is and how the till decides. Pure: the standard library only, the clock is a parameter."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+ANYWHERE = "-"  # the location of what has none: coupons, packets
+MAX_LOCATIONS = 8  # a turnstile call stays short: constant work per intent
+
+
+def rid_of(person: str, room: str, key: str) -> str:
+    """The request id of a tap: the same person, room and key give the same id, whatever device resends it."""
+    return hashlib.sha256(f"{person}|{room}|{key}".encode()).hexdigest()[:32]
+
+
+def body_hash(lines: Sequence[tuple[int, int]], at: Sequence[str]) -> str:
+    """What the tap asked for, without the price: the same key with another body is refused."""
+    return hashlib.sha256(repr((sorted(lines), list(at))).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class IntentLine:
+    """`fen`: the price of one, as the turnstile promised it."""
+
+    offer: int
+    qty: int
+    fen: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What the turnstile let through. `id` is its stream id; `hub` the process that waits for the verdict; with `ask`: only answer from SQL."""
+
+    id: str
+    rid: str
+    person: str
+    kind: str
+    at: str
+    lines: tuple[IntentLine, ...]
+    hub: str
+    fence: int
+    name: str = ""
+    hash: str = ""  # of the tap's body: the same key with another body is refused
+    ask: tuple[Any, ...] = ()  # what the turnstile would have answered to a first try
+
+    @staticmethod
+    def read(stream_id: str, raw: Mapping[str, Any]) -> Intent:
+        """From the JSON the turnstile appended."""
+        return Intent(
+            id=stream_id,
+            rid=raw["rid"],
+            person=raw["who"],
+            kind=raw["kind"],
+            at=raw["at"],
+            lines=tuple(IntentLine(int(o), int(q), int(f), int(v)) for o, q, f, v in raw["lines"]),
+            hub=raw["hub"],
+            fence=int(raw["fence"]),
+            name=raw.get("name", ""),
+            hash=raw.get("hash", ""),
+            ask=tuple(raw.get("ask", ())[1:]),
+        )
+
+    def units(self) -> dict[int, int]:
+        """Units per offer, lines of one offer summed (a line checked alone is how bundles oversell)."""
+        total: dict[int, int] = {}
+        for line in self.lines:
+            total[line.offer] = total.get(line.offer, 0) + line.qty
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """An intent that is in the books: by which intent, and what its buyer is told."""
+
+    intent_id: str
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OfferFacts:
+    """An offer as the till and the bookers need it."""
+
+    id: int
+    room_id: str
+    kind: str
+    sku_id: int | None
+    hold_seconds: int
+    per_person: int
+    terms: dict[str, Any]
+    team_id: int | None
+    phase: str
+    closes_at: Any = None
+
+
+@dataclass(slots=True)
+class Counters:
+    """The till's rows under lock: allotments (offer, location), quotas (offer, person), seats free per offer with a team."""
+
+    free: dict[tuple[int, str], int] = field(default_factory=dict)
+    quota_left: dict[tuple[int, str], int] = field(default_factory=dict)
+    seats: dict[int, int] = field(default_factory=dict)
+
+
+def take(intent: Intent, counters: Counters) -> str | None:
+    """Take the intent's units from the counters, all or none. Returns None when taken, else why not (a refusal code).
+
+    Decided in stream order, so whoever passed the turnstile first is first here too.
+    """
+    units = intent.units()
+    for offer, qty in units.items():
+        if counters.quota_left.get((offer, intent.person), 0) < qty:
+            return "limit"
+        if offer in counters.seats and counters.seats[offer] < qty:
+            return "team_full"
+        if counters.free.get((offer, intent.at), 0) < qty:
+            return "sold_out"
+    for offer, qty in units.items():
+        counters.free[(offer, intent.at)] -= qty
+        counters.quota_left[(offer, intent.person)] -= qty
+        if offer in counters.seats:
+            counters.seats[offer] -= qty
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """A stock movement the shop itself asks for; see the fields of an outbox `house` row. `rid` + offer + kind happen once."""
+
+    kind: str  # RELEASE: an unpaid hold ends. RESTOCK: refunded goods return. ADJUST: units added. RETURN: an ended offer gives back
+    rid: str
+    location: str
+    lines: tuple[tuple[int, int], ...]
+    person: str | None = None
+    seats: bool = False
+
+    @staticmethod
+    def read(raw: Mapping[str, Any]) -> House:
+        """From an outbox payload."""
+        lines = tuple((int(o), int(q)) for o, q in raw["lines"])
+        return House(raw["kind"], raw["rid"], raw["location"], lines, raw.get("person"), bool(raw.get("seats")))

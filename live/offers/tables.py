@@ -1,0 +1,127 @@
+"""The till: everything scarce. The CHECKs and unique keys here are the claim "nobody oversells" (decision 0001)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint
+from sqlmodel import SQLModel
+
+from live.infra.columns import Moment, big, big_or_none, document, identity, moment, moment_or_none, words
+
+
+class Fence(SQLModel, table=True):
+    """One integer per room, raised whenever Redis may have lost something. Intents of older fences are never booked."""
+
+    __tablename__ = "fence"
+
+    room_id: str = words(primary_key=True)
+    fence: int = big(1)
+
+
+class Offer(SQLModel, table=True):
+    """N of something, at most k per person, open from-to. `terms` is what its promotion adds (tiers, coupon value, minimum)."""
+
+    __tablename__ = "offer"
+    __table_args__ = (
+        CheckConstraint("kind IN ('sale','coupon','group')", name="kind"),
+        CheckConstraint("phase IN ('open','ended')", name="phase"),
+        CheckConstraint("fen >= 0", name="fen"),
+        CheckConstraint("per_person > 0", name="per_person"),
+        CheckConstraint("(kind = 'coupon') = (sku_id IS NULL)", name="sku"),
+    )
+
+    id: int | None = identity()
+    room_id: str = words(index=True)
+    kind: str = words()
+    phase: str = words("open")
+    sku_id: int | None = big_or_none(foreign_key="sku.id")
+    fen: int = big(0)
+    price_version: int = big(1)
+    per_person: int = big(1)
+    hold_seconds: int = big(600)
+    opens_at: Moment = moment()
+    closes_at: Moment | None = moment_or_none()
+    terms: dict[str, Any] = document(default_factory=dict)
+    created_at: Moment = moment()
+
+
+class Allotment(SQLModel, table=True):
+    """Units of an offer at a location (`-` where there is none). Held and sold are folds of order states."""
+
+    __tablename__ = "allotment"
+    __table_args__ = (CheckConstraint("0 <= taken AND taken <= total", name="taken"),)
+
+    offer_id: int = big(foreign_key="offer.id", primary_key=True)
+    location: str = words(primary_key=True)
+    total: int = big()
+    taken: int = big(0)
+    move_no: int = big(0)  # of the last movement; gapless, given under this row's lock
+
+
+class Movement(SQLModel, table=True):
+    """Each change of an allotment, once: (rid, offer, kind) is unique. `qty` changes `taken` (HOLD, RELEASE, RESTOCK) or `total` (ADJUST, RETURN)."""
+
+    __tablename__ = "movement"
+    __table_args__ = (
+        UniqueConstraint("rid", "offer_id", "kind", name="uq_movement_cause"),
+        UniqueConstraint("offer_id", "location", "move_no", name="uq_movement_move_no"),
+        CheckConstraint("kind IN ('HOLD','RELEASE','RESTOCK','ADJUST','RETURN')", name="kind"),
+    )
+
+    id: int | None = identity()
+    offer_id: int = big(foreign_key="offer.id")
+    location: str = words()
+    move_no: int = big()
+    kind: str = words()
+    qty: int = big()
+    rid: str = words()
+    at: Moment = moment()
+
+
+class Quota(SQLModel, table=True):
+    """Units of an offer one person has. `allowed` stands beside it so that the database can refuse."""
+
+    __tablename__ = "quota"
+    __table_args__ = (CheckConstraint("0 <= used AND used <= allowed", name="used"),)
+
+    offer_id: int = big(foreign_key="offer.id", primary_key=True)
+    person: str = words(primary_key=True)
+    used: int = big(0)
+    allowed: int = big()
+
+
+class Team(SQLModel, table=True):
+    """Seats of a group buy: a seat is held when the order is placed and paid when it is paid. `version` counts changes for the bar."""
+
+    __tablename__ = "team"
+    __table_args__ = (
+        CheckConstraint("held >= 0 AND paid >= 0 AND held + paid <= size", name="seats"),
+        CheckConstraint("state IN ('filling','closing','success','failed')", name="state"),
+    )
+
+    id: int | None = identity()
+    offer_id: int = big(foreign_key="offer.id", unique=True)
+    size: int = big()
+    held: int = big(0)
+    paid: int = big(0)
+    minimum: int = big(1)
+    state: str = words("filling")
+    version: int = big(1)
+    closes_at: Moment | None = moment_or_none()
+
+
+class Drift(SQLModel, table=True):
+    """A mismatch the audit or the till found. Never deleted."""
+
+    __tablename__ = "drift"
+
+    id: int | None = identity()
+    room_id: str = words()
+    offer_id: int | None = big_or_none()
+    what: str = words()
+    facts: dict[str, Any] = document(default_factory=dict)
+    at: Moment = moment()
+
+
+movement_by_offer = Index("ix_movement_offer_location", Movement.offer_id, Movement.location)  # type: ignore[arg-type]

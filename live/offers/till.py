@@ -1,0 +1,296 @@
+"""The till: a group of intents becomes orders and coupons in one transaction. Nothing here knows Redis; what it decides is the truth.
+
+Order of locks, everywhere: fence (shared) -> allotments by (offer, location) -> teams by id -> quotas by (offer, person).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from live.offers.rules import Booked, Counters, House, Intent, OfferFacts, take
+
+
+class Booker(Protocol):
+    """What a kind of offer writes when it is sold: orders, or coupons."""
+
+    kinds: frozenset[str]
+
+    async def known(self, connection: AsyncConnection, rids: Sequence[str]) -> dict[str, Booked]:
+        """Rids already in the books."""
+        ...
+
+    async def book(
+        self, connection: AsyncConnection, intents: Sequence[Intent], offers: Mapping[int, OfferFacts], now: datetime
+    ) -> dict[str, dict[str, Any]]:
+        """Write these (sorted by rid); rid -> what the buyer is told."""
+        ...
+
+
+Bar = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]  # (team row, offer's terms) -> state value of the bar
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What became of one intent. `body` when it is booked, else `no`; `gives_back`: its units return to the turnstile."""
+
+    intent: Intent
+    body: dict[str, Any] | None = None
+    no: tuple[Any, ...] = ()
+    gives_back: bool = False
+
+
+@dataclass(slots=True)
+class Booking:
+    """A booked group: a verdict per intent and the last move_no per (offer, location)."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    moves: dict[tuple[int, str], int] = field(default_factory=dict)
+    drifts: list[tuple[Intent, str]] = field(default_factory=list)
+
+
+async def book(connection: AsyncConnection, room: str, intents: Sequence[Intent], bookers: Sequence[Booker], bar: Bar, now: datetime) -> Booking:
+    """Book a group in stream order, inside the caller's transaction. A constraint that fires passes through: the caller halves."""
+    result = Booking()
+    fence = (await connection.execute(text("SELECT fence FROM fence WHERE room_id = :r FOR SHARE"), {"r": room})).scalar_one_or_none()
+    current = [intent for intent in intents if intent.fence == fence]
+    result.verdicts = [Verdict(intent, no=("again",)) for intent in intents if intent.fence != fence]
+    if not current:
+        return result
+    counters, rows, offers, teams = await _lock(connection, current)
+    known: dict[str, Booked] = {}
+    rids = [intent.rid for intent in current]
+    for booker in bookers:
+        known |= await booker.known(connection, rids)
+    accepted: dict[str, Intent] = {}
+    for intent in current:
+        result.verdicts.append(_decide(intent, known, accepted, counters, result))
+    ordered = [accepted[rid] for rid in sorted(accepted)]
+    bodies: dict[str, dict[str, Any]] = {}
+    for booker in bookers:
+        mine = [intent for intent in ordered if intent.kind in booker.kinds]
+        if mine:
+            bodies |= await booker.book(connection, mine, offers, now)
+    for verdict in result.verdicts:
+        if verdict.body is None and not verdict.no:
+            verdict.body = bodies[verdict.intent.rid]
+    await _write(connection, room, [i for i in current if accepted.get(i.rid) is i], rows, offers, teams, bar, now)
+    result.moves = {pair: row["move_no"] for pair, row in rows.items()}
+    return result
+
+
+def _decide(intent: Intent, known: Mapping[str, Booked], accepted: dict[str, Intent], counters: Counters, result: Booking) -> Verdict:
+    booked = known.get(intent.rid)
+    if booked is not None:
+        # Booked by this very intent: the settling was lost. By another: this one's units go back.
+        return Verdict(intent, body=booked.body, gives_back=booked.intent_id != intent.id and not intent.ask)
+    if intent.rid in accepted:
+        return Verdict(intent, gives_back=not intent.ask)  # twice in one group; its body is the first one's
+    if intent.ask:
+        return Verdict(intent, no=intent.ask)
+    why = take(intent, counters)
+    if why is not None:
+        result.drifts.append((intent, why))  # the turnstile let through what the till does not have
+        return Verdict(intent, no=(why,), gives_back=True)
+    accepted[intent.rid] = intent
+    return Verdict(intent)
+
+
+Rows = dict[tuple[int, str], dict[str, Any]]
+
+
+async def _lock(connection: AsyncConnection, intents: Sequence[Intent]) -> tuple[Counters, Rows, dict[int, OfferFacts], dict[int, dict[str, Any]]]:
+    pairs = sorted({(offer, intent.at) for intent in intents for offer in intent.units()})
+    ids = sorted({offer for offer, _ in pairs})
+    people = sorted({(offer, intent.person) for intent in intents for offer in intent.units()})
+    places = {"offers": [o for o, _ in pairs], "places": [p for _, p in pairs]}
+    rows: Rows = {}
+    for row in (await connection.execute(text(_ALLOTMENTS), places)).mappings().all():
+        rows[(int(row["offer_id"]), row["location"])] = dict(row)
+    offers: dict[int, OfferFacts] = {}
+    for row in (await connection.execute(text(_OFFERS), {"ids": ids})).mappings().all():
+        offers[int(row["id"])] = OfferFacts(
+            int(row["id"]), row["room_id"], row["kind"], row["sku_id"], int(row["hold_seconds"]), int(row["per_person"]),
+            row["terms"], row["team_id"], row["phase"], row["closes_at"],
+        )  # fmt: skip
+    counters = Counters()
+    teams: dict[int, dict[str, Any]] = {}
+    if any(facts.team_id is not None for facts in offers.values()):
+        for row in (await connection.execute(text(_TEAMS), {"ids": ids})).mappings().all():
+            teams[int(row["offer_id"])] = dict(row)
+            counters.seats[int(row["offer_id"])] = int(row["size"]) - int(row["held"]) - int(row["paid"])
+    for pair, row in rows.items():
+        counters.free[pair] = int(row["total"]) - int(row["taken"])
+    for offer, person in people:
+        if offer in offers:
+            counters.quota_left[(offer, person)] = offers[offer].per_person
+    who = {"offers": [o for o, _ in people], "people": [p for _, p in people]}
+    for offer, person, used in (await connection.execute(text(_QUOTAS), who)).all():
+        counters.quota_left[(int(offer), person)] -= int(used)
+    return counters, rows, offers, teams
+
+
+async def _write(
+    connection: AsyncConnection,
+    room: str,
+    accepted: Sequence[Intent],
+    rows: Rows,
+    offers: Mapping[int, OfferFacts],
+    teams: Mapping[int, dict[str, Any]],
+    bar: Bar,
+    now: datetime,
+) -> None:
+    if not accepted:
+        return
+    moves: dict[str, list[Any]] = {"o": [], "l": [], "n": [], "q": [], "r": []}
+    quotas: dict[tuple[int, str], int] = {}
+    seats: dict[int, int] = {}
+    for intent in accepted:
+        for offer, qty in intent.units().items():
+            row = rows[(offer, intent.at)]
+            row["move_no"] += 1
+            row["taken"] += qty
+            for name, value in zip("olnqr", (offer, intent.at, row["move_no"], qty, intent.rid), strict=True):
+                moves[name].append(value)
+            quotas[(offer, intent.person)] = quotas.get((offer, intent.person), 0) + qty
+            if offer in teams:
+                seats[offer] = seats.get(offer, 0) + qty
+    await connection.execute(text(_MOVE), {**moves, "now": now})
+    changed = sorted(rows.items())
+    await connection.execute(
+        text(_TAKE),
+        {"o": [p[0] for p, _ in changed], "l": [p[1] for p, _ in changed],
+         "t": [r["taken"] for _, r in changed], "n": [r["move_no"] for _, r in changed]},
+    )  # fmt: skip
+    people = sorted(quotas)
+    await connection.execute(
+        text(_USE),
+        {"o": [o for o, _ in people], "p": [p for _, p in people], "u": [quotas[k] for k in people],
+         "a": [offers[o].per_person for o, _ in people]},
+    )  # fmt: skip
+    for offer, qty in sorted(seats.items()):
+        await hold_seats(connection, room, offer, qty, offers[offer].terms, bar)
+
+
+async def hold_seats(connection: AsyncConnection, room: str, offer: int, change: int, terms: Mapping[str, Any], bar: Bar) -> None:
+    """Seats held of a team change; its bar is told. The CHECK on the team is the backstop."""
+    query = text("UPDATE team SET held = held + :q, version = version + 1 WHERE offer_id = :o RETURNING *")
+    team = (await connection.execute(query, {"q": change, "o": offer})).mappings().one()
+    payload = {"version": int(team["version"]), "value": bar(team, terms)}
+    insert = text("INSERT INTO outbox (kind, topic, room_id, key, payload) VALUES ('count', '', :r, :k, CAST(:p AS jsonb))")
+    await connection.execute(insert, {"r": room, "k": f"team:{offer}", "p": orjson.dumps(payload).decode()})
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A booked movement of the shop, as the turnstile must apply it."""
+
+    offer: int
+    place: str
+    move_no: int
+    left: int
+    person: str | None = None
+    used: int = 0
+    seats: int = 0
+
+
+async def book_house(connection: AsyncConnection, room: str, entry: House, bar: Bar, now: datetime) -> list[Move]:
+    """Book one movement of the shop. Booked before: the same moves again, nothing is counted twice."""
+    moves: list[Move] = []
+    for offer, qty in sorted(entry.lines):
+        place = {"o": offer, "l": entry.location}
+        row = (await connection.execute(text(_ONE), place)).mappings().one()
+        if entry.kind != "RETURN":
+            moves.append(await _move(connection, room, entry, dict(row), qty, bar, now))
+        if row["phase"] == "ended":
+            rid = entry.rid if entry.kind == "RETURN" else f"{entry.kind.lower()}:{entry.rid}"
+            moves += await _return(connection, rid, offer, entry.location, row["sku_id"], now)
+    return moves
+
+
+async def _move(connection: AsyncConnection, room: str, entry: House, row: Mapping[str, Any], qty: int, bar: Bar, now: datetime) -> Move:
+    offer, place = int(row["offer_id"]), entry.location
+    seats = qty if entry.seats else 0
+    used = 0 if entry.kind == "ADJUST" or entry.person is None else -qty
+    number = await _number(connection, entry.rid, offer, place, entry.kind, qty if entry.kind == "ADJUST" else -qty, now)
+    if number.fresh:
+        column = "total = total + :q" if entry.kind == "ADJUST" else "taken = taken - :q"
+        await connection.execute(
+            text(f"UPDATE allotment SET {column}, move_no = :n WHERE offer_id = :o AND location = :l"),
+            {"q": qty, "n": number.move_no, "o": offer, "l": place},
+        )
+        if used:
+            quota = text("UPDATE quota SET used = used - :q WHERE offer_id = :o AND person = :p")
+            await connection.execute(quota, {"q": qty, "o": offer, "p": entry.person})
+        if seats:
+            await hold_seats(connection, room, offer, -seats, row["terms"], bar)
+    return Move(offer, place, number.move_no, qty, entry.person, used, seats)
+
+
+async def _return(connection: AsyncConnection, rid: str, offer: int, place: str, sku_id: int | None, now: datetime) -> list[Move]:
+    row = (await connection.execute(text(_ONE), {"o": offer, "l": place})).mappings().one()
+    free = int(row["total"]) - int(row["taken"])
+    number = await _number(connection, rid, offer, place, "RETURN", -free, now) if free > 0 else await _seen(connection, rid, offer)
+    if number is None:
+        return []
+    if number.fresh:
+        change = text("UPDATE allotment SET total = total - :q, move_no = :n WHERE offer_id = :o AND location = :l")
+        await connection.execute(change, {"q": free, "n": number.move_no, "o": offer, "l": place})
+        if sku_id is not None:
+            back = text("UPDATE stock SET allotted = allotted - :q WHERE sku_id = :s AND location = :l")
+            await connection.execute(back, {"q": free, "s": sku_id, "l": place})
+    return [Move(offer, place, number.move_no, number.qty)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    move_no: int
+    qty: int
+    fresh: bool
+
+
+async def _seen(connection: AsyncConnection, rid: str, offer: int, kind: str = "RETURN") -> _Number | None:
+    query = text("SELECT move_no, qty FROM movement WHERE rid = :r AND offer_id = :o AND kind = :k")
+    row = (await connection.execute(query, {"r": rid, "o": offer, "k": kind})).one_or_none()
+    return None if row is None else _Number(int(row[0]), int(row[1]), False)
+
+
+async def _number(connection: AsyncConnection, rid: str, offer: int, place: str, kind: str, qty: int, now: datetime) -> _Number:
+    """The movement's number under the allotment's lock; an old one when this cause was booked before."""
+    seen = await _seen(connection, rid, offer, kind)
+    if seen is not None:
+        return seen
+    insert = text(
+        "INSERT INTO movement (offer_id, location, move_no, kind, qty, rid, at)"
+        " SELECT :o, :l, move_no + 1, :k, :q, :r, :now FROM allotment WHERE offer_id = :o AND location = :l RETURNING move_no"
+    )
+    row = (await connection.execute(insert, {"o": offer, "l": place, "k": kind, "q": qty, "r": rid, "now": now})).one()
+    return _Number(int(row[0]), qty, True)
+
+
+_ALLOTMENTS = """SELECT a.offer_id, a.location, a.total, a.taken, a.move_no FROM allotment a
+  JOIN unnest(CAST(:offers AS bigint[]), CAST(:places AS text[])) AS w(o, l) ON a.offer_id = w.o AND a.location = w.l
+  ORDER BY a.offer_id, a.location FOR UPDATE OF a"""
+_ONE = """SELECT a.offer_id, a.total, a.taken, a.move_no, o.phase, o.sku_id, o.terms FROM allotment a JOIN offer o ON o.id = a.offer_id
+  WHERE a.offer_id = :o AND a.location = :l FOR UPDATE OF a"""
+_OFFERS = """SELECT o.id, o.room_id, o.kind, o.sku_id, o.hold_seconds, o.per_person, o.terms, o.phase, o.closes_at, t.id AS team_id
+  FROM offer o LEFT JOIN team t ON t.offer_id = o.id WHERE o.id = ANY(CAST(:ids AS bigint[]))"""
+_TEAMS = "SELECT offer_id, size, held, paid FROM team WHERE offer_id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR UPDATE"
+_QUOTAS = """SELECT q.offer_id, q.person, q.used FROM quota q
+  JOIN unnest(CAST(:offers AS bigint[]), CAST(:people AS text[])) AS w(o, p) ON q.offer_id = w.o AND q.person = w.p
+  ORDER BY q.offer_id, q.person FOR UPDATE OF q"""
+_MOVE = """INSERT INTO movement (offer_id, location, move_no, kind, qty, rid, at)
+  SELECT o, l, n, 'HOLD', q, r, :now FROM unnest(CAST(:o AS bigint[]), CAST(:l AS text[]), CAST(:n AS bigint[]), CAST(:q AS bigint[]),
+  CAST(:r AS text[])) AS t(o, l, n, q, r)"""
+_TAKE = """UPDATE allotment a SET taken = t.t, move_no = t.n
+  FROM unnest(CAST(:o AS bigint[]), CAST(:l AS text[]), CAST(:t AS bigint[]), CAST(:n AS bigint[])) AS t(o, l, t, n)
+  WHERE a.offer_id = t.o AND a.location = t.l"""
+_USE = """INSERT INTO quota (offer_id, person, used, allowed)
+  SELECT o, p, u, a FROM unnest(CAST(:o AS bigint[]), CAST(:p AS text[]), CAST(:u AS bigint[]), CAST(:a AS bigint[])) AS t(o, p, u, a)
+  ON CONFLICT (offer_id, person) DO UPDATE SET used = quota.used + excluded.used"""

@@ -1,0 +1,200 @@
+"""Doors of a buyer's orders and coupons, of taps whose answer was lost, and of the host's refunds and figures."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from live.infra import security
+from live.infra.db import utc_now
+from live.offers.reservations import record
+from live.offers.rules import rid_of
+from live.orders import actions, queries
+from live.orders.refunds import REASON_CHARACTERS
+from live.orders.tables import Order
+from live.payments.tables import Refund
+from live.promotions.coupon import queries as coupons
+from live.protocol.codes import Code, Refusal
+
+KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")  # as the buy command takes it
+
+
+class Empty(BaseModel):
+    """Nothing but an object: the address says it all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PayForm(BaseModel):
+    """`coupon`: the id of one that is held; none is null."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    coupon: Annotated[int, Field(ge=1, lt=2**53)] | None = None
+
+
+class RefundForm(BaseModel):
+    """Why, in the buyer's words; may be empty."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=REASON_CHARACTERS)] = ""
+
+
+async def my_orders(request: Request) -> Response:
+    """GET /v1/me/orders?room= → {orders}, newest first."""
+    me = security.known(request)
+    async with request.state.db.begin() as session:
+        orders = await queries.orders_of(session, me.sub, request.query_params.get("room"))
+        return _json({"orders": await queries.shapes(session, orders, request.state.pickup_view)})
+
+
+async def my_order(request: Request) -> Response:
+    """GET /v1/me/orders/{no} → the order."""
+    me = security.known(request)
+    async with request.state.db.begin() as session:
+        order = await queries.order_of(session, me.sub, request.path_params["no"])
+        if order is None:
+            raise Refusal(Code.NOT_FOUND, what="order")
+        return _json(await _shape(session, request, order))
+
+
+async def my_coupons(request: Request) -> Response:
+    """GET /v1/me/coupons?room= → {coupons}, newest first."""
+    me = security.known(request)
+    async with request.state.db.begin() as session:
+        held = await coupons.coupons_of(session, me.sub, request.query_params.get("room"))
+    return _json({"coupons": [coupons.shape(grant) for grant in held]})
+
+
+async def my_intent(request: Request) -> Response:
+    """GET /v1/me/intents/{room}/{key} → {order} or {coupon} it became, {pending: true}, or {again: true}: resend the same key.
+
+    SQL is asked first and, once Redis knows of no unbooked intent, again: it may have been booked between the two questions.
+    """
+    me = security.known(request)
+    room, key = request.path_params["room"], request.path_params["key"]
+    if not KEY.fullmatch(key):
+        raise Refusal(Code.BAD_REQUEST, field="key", why="8 to 64 of A-Z a-z 0-9 _ -")
+    rid = rid_of(me.sub, room, key)
+    booked = await _booked(request, rid)
+    if booked is not None:
+        return _json(booked)
+    kept = await record(request.state.redis, room, rid)
+    if kept is not None and kept[0] == "intent":
+        async with request.state.db.begin() as session:
+            fence = await queries.fence_of(session, room)
+        # The record agrees with the fence Redis has; a Redis that was rolled back may have an old one.
+        if fence is not None and int(kept[1]) == fence:
+            return _json({"pending": True})
+    return _json(await _booked(request, rid) or {"again": True})
+
+
+async def _booked(request: Request, rid: str) -> dict[str, Any] | None:
+    async with request.state.db.begin() as session:
+        order = await queries.by_rid(session, rid)
+        if order is not None:
+            return {"order": await _shape(session, request, order)}
+        grant = await coupons.by_rid(session, rid)
+    return None if grant is None else {"coupon": coupons.shape(grant)}
+
+
+async def pay(request: Request) -> Response:
+    """POST /v1/me/orders/{no}/pay {coupon} → {order, pay, cashier}: for `wx.requestPayment`; the demo's cashier page, else null."""
+    me = security.known(request)
+    form = await security.body(request, PayForm)
+    state = request.state
+    async with state.db.begin() as session:
+        openid = await queries.openid_of(session, me.id)
+    if openid is None and state.settings.env == "production":
+        raise Refusal(Code.IDENTIFY, why="wechat")  # the provider takes money from its own users; the simulator from anybody
+    no = request.path_params["no"]
+    order, params = await actions.pay(state.db, state.gateway, me.sub, no, form.coupon, openid or me.sub, utc_now())
+    cashier = None
+    if state.settings.env == "demo":
+        cashier = f"{state.settings.simulator_url}/cashier/{params['package'].removeprefix('prepay_id=')}"
+    async with state.db.begin() as session:
+        return _json({"order": await _shape(session, request, order), "pay": params, "cashier": cashier})
+
+
+async def cancel(request: Request) -> Response:
+    """POST /v1/me/orders/{no}/cancel {} → the order, CANCELLED, or CLOSING while somebody is paying."""
+    me = security.known(request)
+    await security.body(request, Empty)
+    state = request.state
+    order = await actions.cancel(state.db, state.gateway, me.sub, request.path_params["no"], utc_now())
+    async with state.db.begin() as session:
+        return _json(await _shape(session, request, order))
+
+
+async def ask_refund(request: Request) -> Response:
+    """POST /v1/me/orders/{no}/refund {reason} → the order, its refund REQUESTED."""
+    me = security.known(request)
+    form = await security.body(request, RefundForm)
+    async with request.state.db.begin() as session:
+        order = await actions.ask_refund(session, me.sub, request.path_params["no"], form.reason, utc_now())
+        return _json(await _shape(session, request, order))
+
+
+async def refunds(request: Request) -> Response:
+    """GET /v1/rooms/{room}/refunds → {refunds}, undecided first."""
+    await security.staff(request, "refund.decide")
+    async with request.state.db.begin() as session:
+        return _json({"refunds": await queries.asked_refunds(session, request.path_params["room"])})
+
+
+async def grant(request: Request) -> Response:
+    """POST /v1/refunds/{id}/grant {} → {id, order, fen, state}."""
+    await security.staff(request, "refund.decide")
+    await security.body(request, Empty)
+    async with request.state.db.begin() as session:
+        return _json(_decided(await actions.grant_refund(session, request.path_params["id"], utc_now())))
+
+
+async def decline(request: Request) -> Response:
+    """POST /v1/refunds/{id}/decline {} → {id, order, fen, state}."""
+    await security.staff(request, "refund.decide")
+    await security.body(request, Empty)
+    async with request.state.db.begin() as session:
+        return _json(_decided(await actions.decline_refund(session, request.path_params["id"], utc_now())))
+
+
+async def figures(request: Request) -> Response:
+    """GET /v1/rooms/{room}/figures → the room's figures, from the books."""
+    await security.staff(request, "figures")
+    async with request.state.db.begin() as session:
+        return _json(await queries.figures(session, request.path_params["room"]))
+
+
+def _decided(refund: Refund) -> dict[str, Any]:
+    return {"id": refund.id, "order": refund.order_no, "fen": refund.fen, "state": refund.state}
+
+
+async def _shape(session: AsyncSession, request: Request, order: Order) -> dict[str, Any]:
+    return (await queries.shapes(session, [order], request.state.pickup_view))[0]
+
+
+def _json(body: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(body), media_type="application/json")
+
+
+routes = [
+    Route("/v1/me/orders", my_orders),
+    Route("/v1/me/orders/{no}", my_order),
+    Route("/v1/me/orders/{no}/pay", pay, methods=["POST"]),
+    Route("/v1/me/orders/{no}/cancel", cancel, methods=["POST"]),
+    Route("/v1/me/orders/{no}/refund", ask_refund, methods=["POST"]),
+    Route("/v1/me/coupons", my_coupons),
+    Route("/v1/me/intents/{room}/{key}", my_intent),
+    Route("/v1/rooms/{room}/figures", figures),
+    Route("/v1/rooms/{room}/refunds", refunds),
+    Route("/v1/refunds/{id:int}/grant", grant, methods=["POST"]),
+    Route("/v1/refunds/{id:int}/decline", decline, methods=["POST"]),
+]

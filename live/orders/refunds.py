@@ -1,0 +1,152 @@
+"""Money that goes back to buyers of orders: asked by a buyer and decided by the host, or owed by a group's close.
+
+Money of an attempt that did not pay its order (late, loser) is the business of `payments` alone and leaves the order as it is.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from live.infra import outbox
+from live.infra.db import Database
+from live.offers.tables import Offer, Team
+from live.orders import rules
+from live.orders.change import hand_over, lines_of, locked, move, return_goods, tell
+from live.orders.tables import Order
+from live.payments.actions import approve, decline, open_refund
+from live.payments.tables import Refund
+from live.promotions.coupon import actions as coupons
+from live.promotions.group_buy.rules import fen_at, ladder
+from live.protocol.codes import Code, Refusal
+
+REASON_CHARACTERS = 200  # a sentence or two; the host reads it on a card
+
+
+async def ask_refund(session: AsyncSession, person: str, no: str, reason: str, now: datetime) -> Order:
+    """The buyer wants everything back, before collecting. The order stays as it is until the host decides; the desk waits.
+
+    Refusal(STATE): nothing paid, team still open, collected, or declined before; (REFUND_OPEN): asked already; (TOO_LONG limit).
+    """
+    if len(reason) > REASON_CHARACTERS:
+        raise Refusal(Code.TOO_LONG, limit=REASON_CHARACTERS)
+    order = await locked(session, no, person)
+    if order.state not in rules.REFUNDABLE:
+        raise Refusal(Code.STATE, state=order.state)
+    query = select(col(Refund.state)).where(col(Refund.order_no) == no, col(Refund.cause) == "buyer")
+    before = (await session.execute(query)).scalar_one_or_none()
+    if before is not None:
+        raise Refusal(Code.STATE, state=before) if before == "DECLINED" else Refusal(Code.REFUND_OPEN)
+    going = select(func.coalesce(func.sum(Refund.fen), 0)).where(
+        col(Refund.order_no) == no, col(Refund.cause).in_(rules.OF_THE_ORDER), col(Refund.state) != "DECLINED"
+    )
+    fen = rules.refundable(order.fen - order.discount, int((await session.execute(going)).scalar_one()))
+    if fen == 0:
+        raise Refusal(Code.STATE, state=order.state, why="everything went back")
+    await open_refund(session, order_no=no, cause="buyer", fen=fen, reason=reason, approved=False, now=now)
+    await tell(session, order)
+    return order
+
+
+async def grant_refund(session: AsyncSession, refund_id: int, now: datetime) -> Refund:
+    """The host agrees: REFUNDING, its ticket goes, the money is sent. One the provider could not carry out (FAILED) is sent again.
+
+    Refusal(NOT_FOUND), (STATE): decided before.
+    """
+    refund = await _asked(session, refund_id)
+    if refund.state == "FAILED":
+        return await approve(session, refund_id, now)  # its order is REFUNDING since it was first granted
+    order = await locked(session, refund.order_no)
+    # Under the order's lock only: a REQUESTED refund is decided under it, and one that is being sent waits for it.
+    refund = await _asked(session, refund_id)
+    if refund.state != "REQUESTED":
+        raise Refusal(Code.STATE, state=refund.state)
+    move(order, "REFUNDING")
+    granted = await approve(session, refund_id, now)
+    await tell(session, order)
+    await outbox.job(session, "ticket.void", order.no)
+    return granted
+
+
+async def decline_refund(session: AsyncSession, refund_id: int, now: datetime) -> Refund:
+    """The host does not agree: the order goes on. Refusal(NOT_FOUND), (STATE): decided before."""
+    refund = await _asked(session, refund_id)
+    order = await locked(session, refund.order_no)
+    refund = await _asked(session, refund_id)
+    if refund.state != "REQUESTED":
+        raise Refusal(Code.STATE, state=refund.state)
+    declined = await decline(session, refund_id, now)
+    await tell(session, order)
+    return declined
+
+
+async def refund_done(session: AsyncSession, refund: Refund, now: datetime) -> None:
+    """The provider has sent the money. What ends the order gives its goods and its coupon back. A repeat changes nothing."""
+    del now  # every action is given the clock; the moment is kept on the refund
+    if refund.cause not in rules.OF_THE_ORDER:
+        return
+    order = await locked(session, refund.order_no)
+    mine = or_(col(Refund.state) == "DONE", col(Refund.id) == refund.id)
+    gone = select(func.sum(Refund.fen)).where(col(Refund.order_no) == order.no, col(Refund.cause).in_(rules.OF_THE_ORDER), mine)
+    refunded = int((await session.execute(gone)).scalar_one())
+    ends = refund.cause in rules.WHOLE and order.state == "REFUNDING"
+    if refunded == order.refunded and not ends:
+        return
+    order.refunded = refunded
+    if ends:
+        move(order, "REFUNDED")
+        if order.grant_id is not None:
+            await coupons.give_back(session, order.no)
+        await return_goods(session, order, "RESTOCK")
+    await tell(session, order)
+
+
+async def settle_group(db: Database, offer_id: int, now: datetime, limit: int = 200) -> bool:
+    """Go on with orders of a decided team, `limit` in one transaction. True when none waits any more (False too while undecided).
+
+    Succeeded: to the store, and each buyer gets back what they paid above the final price. Failed: everything goes back.
+    """
+    async with db.begin() as session:
+        query = select(Team, col(Offer.terms)).join(Offer, col(Offer.id) == col(Team.offer_id)).where(col(Team.offer_id) == offer_id)
+        team, terms = (await session.execute(query)).one()
+        if team.state not in ("success", "failed"):
+            return False
+        waiting = (col(Order.team_id) == team.id, col(Order.state) == "GROUP_WAIT")
+        orders = select(Order).where(*waiting).order_by(col(Order.id)).limit(limit).with_for_update(skip_locked=True)
+        final = fen_at(ladder(terms), team.paid)
+        for order in (await session.execute(orders.execution_options(populate_existing=True))).scalars():
+            if team.state == "success":
+                await _succeed(session, order, offer_id, final, now)
+            else:
+                await _fail(session, order, now)
+        left = await session.execute(select(func.count()).select_from(Order).where(*waiting))
+        return left.scalar_one() == 0
+
+
+async def _succeed(session: AsyncSession, order: Order, offer_id: int, final: int, now: datetime) -> None:
+    move(order, "ALLOCATED")
+    paid = order.fen - order.discount
+    back = sum(rules.difference(line.fen, final, line.qty, paid) for line in await lines_of(session, order.no) if line.offer_id == offer_id)
+    if back > 0:
+        await open_refund(session, order_no=order.no, cause="ladder", fen=min(back, paid), reason="阶梯价差额", approved=True, now=now)
+    await tell(session, order)
+    await hand_over(session, order)
+
+
+async def _fail(session: AsyncSession, order: Order, now: datetime) -> None:
+    move(order, "REFUNDING")
+    paid = order.fen - order.discount
+    await open_refund(session, order_no=order.no, cause="group_failed", fen=paid, reason="未成团退款", approved=True, now=now)
+    await tell(session, order)
+
+
+async def _asked(session: AsyncSession, refund_id: int) -> Refund:
+    """A refund a buyer asked for, as it is now, unlocked."""
+    query = select(Refund).where(col(Refund.id) == refund_id).execution_options(populate_existing=True)
+    refund = (await session.execute(query)).scalar_one_or_none()
+    if refund is None or refund.cause != "buyer":
+        raise Refusal(Code.NOT_FOUND, what="refund")
+    return refund

@@ -1,0 +1,67 @@
+"""The order machine and its sums. Pure: the standard library only, the clock is a parameter."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+
+# Design, section 6. COMPLETED, PART_COLLECTED and LATE_PAID are drawn here so that nothing can be put beside the machine later.
+MOVES: dict[str, frozenset[str]] = {
+    "AWAIT_PAY": frozenset({"PAID", "CLOSING"}),
+    "CLOSING": frozenset({"PAID", "CANCELLED"}),  # "already paid" wins over closing
+    "CANCELLED": frozenset({"LATE_PAID"}),
+    "LATE_PAID": frozenset({"ALLOCATED", "REFUNDING"}),
+    "PAID": frozenset({"GROUP_WAIT", "ALLOCATED", "REFUNDING"}),
+    "GROUP_WAIT": frozenset({"ALLOCATED", "REFUNDING"}),
+    "ALLOCATED": frozenset({"READY", "REFUNDING"}),
+    "READY": frozenset({"PART_COLLECTED", "COLLECTED", "REFUNDING"}),
+    "PART_COLLECTED": frozenset({"COLLECTED", "REFUNDING"}),
+    "COLLECTED": frozenset({"COMPLETED", "REFUNDING"}),
+    "COMPLETED": frozenset({"REFUNDING"}),
+    "REFUNDING": frozenset({"PART_REFUNDED", "REFUNDED"}),
+    "PART_REFUNDED": frozenset({"REFUNDING"}),
+    "REFUNDED": frozenset(),
+}
+UNPAID = frozenset({"AWAIT_PAY", "CLOSING"})
+REFUNDABLE = frozenset({"ALLOCATED", "READY"})  # a team in the making is left by nobody; what was collected goes another way
+OF_THE_ORDER = ("buyer", "ladder", "group_failed")  # causes of refunds whose money is the order's own; `late` and `loser` are not
+WHOLE = ("buyer", "group_failed")  # those that send everything back and end the order
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base32: no I, L, O, U to mistake
+_WORDS = 12  # 60 bits: among a million orders a day the odds of a clash are one in a million, and the unique key refuses it
+
+
+def legal(state: str, to: str) -> bool:
+    """Whether an order in `state` may become `to`."""
+    return to in MOVES[state]
+
+
+def number(rid: str, now: datetime) -> str:
+    """The order's number: the day (UTC) as yyMMdd, then 12 characters derived from its rid, so a batch that is run again agrees."""
+    bits = int.from_bytes(hashlib.sha256(rid.encode()).digest()[:8], "big")
+    tail = "".join(_ALPHABET[bits >> (5 * at) & 31] for at in range(_WORDS))
+    return f"{now.astimezone(UTC):%y%m%d}{tail}"
+
+
+def pay_until(now: datetime, hold_seconds: int, closes_at: datetime | None) -> datetime:
+    """When the hold ends; `closes_at`: the clock of its team, which no hold outlives."""
+    end = now + timedelta(seconds=hold_seconds)
+    return end if closes_at is None else min(end, max(closes_at, now))
+
+
+def payable(fen: int, discount: int) -> int:
+    """What the buyer pays: never less than one fen, for the provider takes no less."""
+    due = fen - discount
+    if due < 1:
+        raise ValueError(f"an order of {fen} fen less {discount} leaves nothing to pay")
+    return due
+
+
+def difference(line_fen: int, final_fen: int, qty: int, paid: int) -> int:
+    """What goes back to one line of a group when it closes at `final_fen` each: never more than was `paid`, never less than 0."""
+    return max(0, min((line_fen - final_fen) * qty, paid))
+
+
+def refundable(paid: int, going_back: int) -> int:
+    """What a full refund still sends back when `going_back` fen are back or on their way."""
+    return max(0, paid - going_back)

@@ -1,0 +1,257 @@
+"""Money that comes in: attempts, the provider's notices, and who wins. Refunds are in `refunds.py`; their verbs are exported here too.
+
+An attempt is committed before the provider is asked, so every notice finds its row. Payments of one order are settled one at a
+time, under the locks of all its attempts: one wins, every other one goes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from live.infra.db import Database
+from live.payments import rules
+from live.payments.gateway import Closing, Gateway, Notice, Payment
+from live.payments.refunds import OnRefunded, approve, decline, open_refund, refund_attempt, refund_result, send_refund
+from live.payments.tables import PayAttempt, PayNotice, Refund
+from live.payments.wechatpay import payment_of, refund_of
+from live.protocol.codes import Code, Refusal
+
+__all__ = [
+    "OnRefunded", "OnSettled", "approve", "ask_provider", "close_attempts", "create_attempt", "decline", "open_refund",
+    "send_attempt", "send_refund", "settle_attempt", "take_notice",
+]  # fmt: skip
+
+OnSettled = Callable[[AsyncSession, PayAttempt, datetime], Awaitable[bool]]
+QUARANTINED = frozenset(
+    {"unknown", "wrong_amount", "wrong_merchant", "wrong_transaction", "wrong_refund", "malformed", "refunded_elsewhere"}
+)
+
+log = structlog.get_logger(__name__)
+
+
+async def create_attempt(session: AsyncSession, *, order_no: str, fen: int, payer: str, expires_at: datetime, now: datetime) -> PayAttempt:
+    """The order's open attempt of the same payer, fen and deadline, or a new one. The caller holds the order's lock.
+
+    Refusal(STATE, state=paid) when an attempt has won. `expires_at` becomes the provider's own deadline.
+    """
+    query = select(PayAttempt).where(col(PayAttempt.order_no) == order_no).order_by(col(PayAttempt.id).desc())
+    attempts = (await session.execute(query.execution_options(populate_existing=True))).scalars().all()
+    if any(attempt.winner for attempt in attempts):
+        raise Refusal(Code.STATE, state="paid")
+    for attempt in attempts:
+        same = (attempt.fen, attempt.payer, attempt.expires_at) == (fen, payer, expires_at)
+        if same and attempt.state in rules.OPEN_ATTEMPT and attempt.expires_at > now:
+            return attempt
+    number = rules.out_trade_no(order_no, len(attempts) + 1)
+    attempt = PayAttempt(order_no=order_no, out_trade_no=number, payer=payer, fen=fen, expires_at=expires_at, created_at=now)
+    session.add(attempt)
+    await session.flush()
+    return attempt
+
+
+async def send_attempt(db: Database, gateway: Gateway, attempt_id: int, description: str, now: datetime) -> dict[str, str]:
+    """Place a committed attempt at the provider; returns the pay params of the buyer's client. Safe to repeat.
+
+    Refusal(STATE) when it was closed, has expired or is paid; Refusal(GATEWAY) when the provider gives no answer.
+    """
+    async with db.begin() as session:
+        attempt = await session.get(PayAttempt, attempt_id)
+        if attempt is None:
+            raise Refusal(Code.NOT_FOUND)
+        if attempt.state not in rules.OPEN_ATTEMPT or attempt.expires_at <= now:
+            raise Refusal(Code.STATE, state=attempt.state if attempt.state not in rules.OPEN_ATTEMPT else "EXPIRED")
+    if attempt.state == "SENT":
+        return gateway.pay_params(attempt.prepay_id)
+    prepay_id = await gateway.prepay(
+        out_trade_no=attempt.out_trade_no,
+        fen=attempt.fen,
+        description=description,
+        payer=attempt.payer,
+        expires_at=attempt.expires_at,
+    )
+    async with db.begin() as session:
+        mine = update(PayAttempt).where(col(PayAttempt.id) == attempt_id, col(PayAttempt.state) == "NEW")
+        await session.execute(mine.values(state="SENT", prepay_id=prepay_id))
+        kept = await session.get_one(PayAttempt, attempt_id, populate_existing=True)
+    if kept.state == "SENT":
+        return gateway.pay_params(kept.prepay_id)
+    # It was closed while the provider was making it. Without pay params nobody can pay it; closing it there is good manners.
+    with suppress(Refusal):
+        await gateway.close(attempt.out_trade_no)
+    raise Refusal(Code.STATE, state=kept.state)
+
+
+async def take_notice(
+    db: Database,
+    gateway: Gateway,
+    headers: Mapping[str, str],
+    raw: bytes,
+    on_settled: OnSettled,
+    on_refunded: OnRefunded,
+    now: datetime,
+) -> str:
+    """Book a notice once, in one transaction; returns the verdict that is kept with it, the same one for every repeat.
+
+    Raises Forged, and nothing is kept. What contradicts our own rows is kept, logged as drift, and changes nothing else.
+    """
+    notice = gateway.open_notice(headers, raw)
+    async with db.begin() as session:
+        # Repeats that arrive together wait here for the first one's commit.
+        body = {key: value for key, value in notice.resource.items() if key != "payer"}  # openids are not kept twice
+        row = insert(PayNotice).values(id=notice.id, event_type=notice.event_type, body=body, at=now)
+        fresh = await session.execute(row.on_conflict_do_nothing(index_elements=["id"]).returning(col(PayNotice.id)))
+        if fresh.scalar_one_or_none() is None:
+            return (await session.execute(select(col(PayNotice.verdict)).where(col(PayNotice.id) == notice.id))).scalar_one()
+        verdict = await _judge(session, gateway, notice, on_settled, on_refunded, now)
+        await session.execute(update(PayNotice).where(col(PayNotice.id) == notice.id).values(verdict=verdict))
+        return verdict
+
+
+async def settle_attempt(session: AsyncSession, out_trade_no: str, payment: Payment, on_settled: OnSettled, now: datetime) -> str:
+    """Book what the provider says of an attempt, from a notice or from a query; a repeat changes nothing.
+
+    Returns `paid` (it won), `loser` or `late` (its money goes back), `again`, `closed`, `paying`, `waiting`, or one of QUARANTINED.
+    """
+    attempt, siblings = await _locked(session, out_trade_no)
+    if attempt is None:
+        return _drift("unknown", out_trade_no)
+    if attempt.state == "SUCCEEDED":
+        other = payment.state == "SUCCESS" and payment.transaction_id != attempt.transaction_id
+        return _drift("wrong_transaction", out_trade_no) if other else "again"
+    if payment.state != "SUCCESS":
+        return await _unpaid(session, attempt, payment)
+    if payment.fen != attempt.fen:
+        return _drift("wrong_amount", out_trade_no, ours=attempt.fen, provider=payment.fen)
+    taken = select(col(PayAttempt.id)).where(col(PayAttempt.transaction_id) == payment.transaction_id)
+    if payment.transaction_id is None or (await session.execute(taken)).first() is not None:
+        return _drift("wrong_transaction", out_trade_no)
+    attempt.state = "SUCCEEDED"
+    attempt.transaction_id = payment.transaction_id
+    attempt.paid_at = payment.paid_at or now
+    verdict = "loser"
+    if not any(sibling.winner for sibling in siblings):
+        attempt.winner = True  # before the order hears of it: it may open a refund at once
+        await session.flush()
+        verdict = "paid" if await on_settled(session, attempt, now) else "late"
+    if verdict != "paid":
+        attempt.winner = False
+        await session.flush()
+        await refund_attempt(session, attempt, verdict, now)
+    await session.flush()
+    return verdict
+
+
+async def ask_provider(db: Database, gateway: Gateway, order_no: str, on_settled: OnSettled, now: datetime) -> str:
+    """Query the order's open attempts, because notices are not promised. Returns `paid`, `paying` or `waiting`."""
+    verdicts = set()
+    for attempt in await _open(db, order_no):
+        if attempt.state == "SENT":  # of a NEW one nobody has the pay params
+            verdicts.add(await _query(db, gateway, attempt.out_trade_no, on_settled, now))
+    if await _won(db, order_no):
+        return "paid"
+    return "paying" if "paying" in verdicts else "waiting"
+
+
+async def close_attempts(db: Database, gateway: Gateway, order_no: str, on_settled: OnSettled, now: datetime) -> Closing:
+    """Close every open attempt at the provider. After `closed` no payment of this order can arrive any more (the caller has
+    made sure that none is created); `paid`: one has won; `paying`: ask again in a few seconds. Raises Refusal(GATEWAY)."""
+    paying = False
+    for attempt in await _open(db, order_no):
+        outcome = await gateway.close(attempt.out_trade_no)
+        if outcome == "closed":
+            async with db.begin() as session:
+                still = update(PayAttempt).where(col(PayAttempt.id) == attempt.id, col(PayAttempt.state).in_(rules.OPEN_ATTEMPT))
+                await session.execute(still.values(state="CLOSED"))
+        else:
+            verdict = await _query(db, gateway, attempt.out_trade_no, on_settled, now)
+            paying = paying or verdict in ("paying", "waiting")
+    if await _won(db, order_no):
+        return "paid"
+    return "paying" if paying else "closed"
+
+
+async def _judge(
+    session: AsyncSession, gateway: Gateway, notice: Notice, on_settled: OnSettled, on_refunded: OnRefunded, now: datetime
+) -> str:
+    resource = notice.resource
+    number = str(resource.get("out_trade_no", ""))[:64]
+    payment = notice.event_type == "TRANSACTION.SUCCESS"
+    if not payment and not notice.event_type.startswith("REFUND."):
+        return "ignored"
+    # A refund's document names no app.
+    if resource.get("mchid") != gateway.merchant or (payment and resource.get("appid") != gateway.app_id):
+        return _drift("wrong_merchant", number)
+    try:
+        if payment:
+            return await settle_attempt(session, number, payment_of(resource), on_settled, now)
+        state = refund_of(resource)
+    except Refusal as refusal:
+        if refusal.code is not Code.GATEWAY:
+            raise
+        return _drift("malformed", number)
+    refund_no = str(resource.get("out_refund_no", ""))[:64]
+    amount: Any = resource.get("amount")
+    query = select(Refund.fen, Refund.total, Refund.out_trade_no).where(col(Refund.out_refund_no) == refund_no)  # type: ignore[call-overload]
+    ours = (await session.execute(query)).first()
+    if ours is None:
+        return _drift("unknown", number, refund=refund_no)
+    told = (amount.get("refund"), amount.get("total"), number) if isinstance(amount, dict) else None
+    if told != tuple(ours):
+        return _drift("wrong_refund", number, refund=refund_no)
+    return (await refund_result(session, refund_no, state, on_refunded, now)).lower()
+
+
+async def _locked(session: AsyncSession, out_trade_no: str) -> tuple[PayAttempt | None, list[PayAttempt]]:
+    """The attempt and all attempts of its order, locked in id order."""
+    owner = select(col(PayAttempt.order_no)).where(col(PayAttempt.out_trade_no) == out_trade_no).scalar_subquery()
+    query = select(PayAttempt).where(col(PayAttempt.order_no) == owner).order_by(col(PayAttempt.id)).with_for_update()
+    rows = list((await session.execute(query.execution_options(populate_existing=True))).scalars())
+    return next((row for row in rows if row.out_trade_no == out_trade_no), None), rows
+
+
+async def _unpaid(session: AsyncSession, attempt: PayAttempt, payment: Payment) -> str:
+    if payment.state == "REFUND":  # paid and sent back, and we know of neither
+        return _drift("refunded_elsewhere", attempt.out_trade_no)
+    if payment.state == "USERPAYING":
+        return "paying"
+    if payment.state in ("NOTPAY", "NOT_FOUND"):
+        return "waiting"
+    following = "CLOSED" if payment.state == "CLOSED" else "FAILED"
+    if rules.attempt_may(attempt.state, following):
+        attempt.state = following
+        await session.flush()
+    return "closed"
+
+
+async def _open(db: Database, order_no: str) -> list[PayAttempt]:
+    async with db.begin() as session:
+        query = select(PayAttempt).where(col(PayAttempt.order_no) == order_no, col(PayAttempt.state).in_(rules.OPEN_ATTEMPT))
+        return list((await session.execute(query.order_by(col(PayAttempt.id)))).scalars())
+
+
+async def _won(db: Database, order_no: str) -> bool:
+    async with db.begin() as session:
+        query = select(func.count()).where(col(PayAttempt.order_no) == order_no, col(PayAttempt.winner))
+        return (await session.execute(query)).scalar_one() > 0
+
+
+async def _query(db: Database, gateway: Gateway, out_trade_no: str, on_settled: OnSettled, now: datetime) -> str:
+    payment = await gateway.query(out_trade_no)
+    async with db.begin() as session:
+        return await settle_attempt(session, out_trade_no, payment, on_settled, now)
+
+
+def _drift(verdict: str, out_trade_no: str, **facts: object) -> str:
+    """The provider and our books disagree about money: loud, for a person to look at; no state has changed."""
+    assert verdict in QUARANTINED
+    log.error("drift", what="payment", verdict=verdict, out_trade_no=out_trade_no, **facts)
+    return verdict

@@ -1,0 +1,192 @@
+"""Money that goes back: opened by a cause, approved, sent under a number derived from it, done when the provider says so.
+
+Locks are taken in the order attempts, order, the order's refund queue (`_queue`), refund row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+import structlog
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from live.infra import outbox
+from live.infra.db import Database
+from live.payments import rules
+from live.payments.gateway import Gateway, RefundState
+from live.payments.tables import PayAttempt, Refund
+from live.protocol.codes import Code, Refusal
+
+OnRefunded = Callable[[AsyncSession, Refund, datetime], Awaitable[None]]
+TOPIC = "refund"  # outbox job: {"id": refund id}, key: its out_refund_no
+PROMISED = ("APPROVED", "SENT", "DONE", "FAILED")  # money that has gone back or still must; a mere request binds nothing
+
+log = structlog.get_logger(__name__)
+
+
+async def open_refund(session: AsyncSession, *, order_no: str, cause: str, fen: int, reason: str, approved: bool, now: datetime) -> Refund:
+    """A refund of the payment that won, one per (order, cause): a repeat returns the row there is, approved now if that is asked.
+
+    Refusal(STATE) with state `unpaid` (no winner) or `over_refund` (more than was paid would go back).
+    """
+    await _queue(session, order_no)
+    kept = await _by_cause(session, order_no, cause)
+    if kept is not None:
+        return await approve(session, kept.id or 0, now) if approved and kept.state == "REQUESTED" else kept
+    query = select(PayAttempt).where(col(PayAttempt.order_no) == order_no, col(PayAttempt.winner))
+    winner = (await session.execute(query)).scalar_one_or_none()
+    if winner is None:
+        raise Refusal(Code.STATE, state="unpaid")
+    return await _insert(session, winner, (cause, fen, reason), approved, now)
+
+
+async def refund_attempt(session: AsyncSession, attempt: PayAttempt, kind: str, now: datetime) -> Refund:
+    """All of one attempt's money back, at once: it came `late`, or for an order paid already (`loser`)."""
+    await _queue(session, attempt.order_no)
+    cause = rules.cause_of(kind, attempt.id or 0)
+    return await _by_cause(session, attempt.order_no, cause) or await _insert(session, attempt, (cause, attempt.fen, ""), True, now)
+
+
+async def approve(session: AsyncSession, refund_id: int, now: datetime) -> Refund:
+    """REQUESTED or FAILED becomes APPROVED and is put on the workers' list; what is on its way already stays as it is."""
+    refund = await _found(session, refund_id)
+    if refund.state in ("APPROVED", "SENT", "DONE"):
+        return refund  # seen without a lock: one that is being sent may be waiting for the caller's order
+    await _queue(session, refund.order_no)
+    refund = await _found(session, refund_id, lock=True)
+    if not rules.refund_may(refund.state, "APPROVED"):
+        if refund.state == "DECLINED":
+            raise Refusal(Code.STATE, state=refund.state)
+        return refund
+    if refund.state == "REQUESTED":
+        await _within(session, refund.out_trade_no, refund.fen, refund.total)
+    _become(refund, "APPROVED")
+    refund.due_at = now
+    await session.flush()
+    await outbox.job(session, TOPIC, refund.out_refund_no, {"id": refund.id})
+    return refund
+
+
+async def decline(session: AsyncSession, refund_id: int, now: datetime) -> Refund:
+    """REQUESTED becomes DECLINED; a repeat changes nothing. Refusal(STATE) when money may have moved."""
+    refund = await _found(session, refund_id)
+    if refund.state == "REQUESTED":
+        refund = await _found(session, refund_id, lock=True)
+    if refund.state == "DECLINED":
+        return refund
+    if not rules.refund_may(refund.state, "DECLINED"):
+        raise Refusal(Code.STATE, state=refund.state)
+    _become(refund, "DECLINED")
+    refund.done_at = now
+    await session.flush()
+    return refund
+
+
+async def send_refund(db: Database, gateway: Gateway, refund_id: int, on_refunded: OnRefunded, now: datetime) -> str:
+    """Send an APPROVED refund, or ask what became of a SENT one; returns its state. Safe to repeat and to run twice at once.
+
+    Raises Refusal(GATEWAY) when the provider gives no answer: the refund stays SENT and is due again at `due_at`.
+    """
+    async with db.begin() as session:
+        refund = await _found(session, refund_id, lock=True)
+        if refund.state not in ("APPROVED", "SENT"):
+            return refund.state
+        asked_before = refund.state == "SENT"
+        if not asked_before:
+            _become(refund, "SENT")
+        refund.due_at = now + rules.refund_wait(now - refund.created_at)
+    # Committed before the call: whatever happens now, the row says that the provider may have it.
+    result = RefundState("NOT_FOUND")
+    if asked_before:
+        result = await gateway.query_refund(refund.out_refund_no)
+    if result.state == "NOT_FOUND":
+        result = await gateway.refund(
+            out_trade_no=refund.out_trade_no,
+            out_refund_no=refund.out_refund_no,
+            fen=refund.fen,
+            total=refund.total,
+            reason=refund.reason,
+        )
+    async with db.begin() as session:
+        return await refund_result(session, refund.out_refund_no, result, on_refunded, now)
+
+
+async def refund_result(session: AsyncSession, out_refund_no: str, result: RefundState, on_refunded: OnRefunded, now: datetime) -> str:
+    """Book what the provider says of a refund; returns its state, `unknown` when it is not ours. DONE happens once."""
+    query = select(Refund).where(col(Refund.out_refund_no) == out_refund_no).with_for_update()
+    refund = (await session.execute(query.execution_options(populate_existing=True))).scalar_one_or_none()
+    if refund is None:
+        return "unknown"
+    if result.state in ("PROCESSING", "NOT_FOUND"):
+        return refund.state
+    following = "DONE" if result.state == "SUCCESS" else "FAILED"
+    if refund.state == following:
+        return refund.state
+    if not rules.refund_may(refund.state, following):
+        log.error("drift", what="refund", refund=out_refund_no, ours=refund.state, provider=result.state)
+        return refund.state
+    _become(refund, following)
+    refund.provider_id = result.provider_id or refund.provider_id
+    if following == "FAILED":  # closed, or the payer's account does not take it: a person must look at the merchant's site
+        log.error("refund failed", refund=out_refund_no, provider=result.state)
+        await session.flush()
+        return refund.state
+    refund.done_at = now
+    await session.flush()
+    await on_refunded(session, refund, now)
+    return refund.state
+
+
+async def _queue(session: AsyncSession, order_no: str) -> None:
+    """One at a time per order, so that two causes together never send back more than was paid."""
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"refund:{order_no}", 0))))
+
+
+async def _by_cause(session: AsyncSession, order_no: str, cause: str) -> Refund | None:
+    query = select(Refund).where(col(Refund.order_no) == order_no, col(Refund.cause) == cause)
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def _found(session: AsyncSession, refund_id: int, lock: bool = False) -> Refund:
+    query = select(Refund).where(col(Refund.id) == refund_id).execution_options(populate_existing=True)
+    refund = (await session.execute(query.with_for_update() if lock else query)).scalar_one_or_none()
+    if refund is None:
+        raise Refusal(Code.NOT_FOUND)
+    return refund
+
+
+async def _within(session: AsyncSession, out_trade_no: str, fen: int, total: int) -> None:
+    query = select(func.coalesce(func.sum(Refund.fen), 0)).where(col(Refund.out_trade_no) == out_trade_no, col(Refund.state).in_(PROMISED))
+    if int((await session.execute(query)).scalar_one()) + fen > total:
+        raise Refusal(Code.STATE, state="over_refund")
+
+
+async def _insert(session: AsyncSession, attempt: PayAttempt, what: tuple[str, int, str], approved: bool, now: datetime) -> Refund:
+    """`what` is (cause, fen, reason)."""
+    cause, fen, reason = what
+    await _within(session, attempt.out_trade_no, fen, attempt.fen)
+    refund = Refund(
+        order_no=attempt.order_no,
+        cause=cause,
+        out_trade_no=attempt.out_trade_no,
+        out_refund_no=rules.out_refund_no(attempt.order_no, cause),
+        fen=fen,
+        total=attempt.fen,
+        reason=reason,
+        state="APPROVED" if approved else "REQUESTED",
+        created_at=now,
+        due_at=now,
+    )
+    session.add(refund)
+    await session.flush()
+    if approved:
+        await outbox.job(session, TOPIC, refund.out_refund_no, {"id": refund.id})
+    return refund
+
+
+def _become(refund: Refund, state: str) -> None:
+    refund.state = state
+    refund.version += 1

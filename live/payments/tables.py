@@ -1,0 +1,73 @@
+"""Money in and out. Orders are named by their number; this noun knows nothing else of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
+from sqlmodel import SQLModel
+
+from live.infra.columns import Moment, big, document, identity, moment, moment_or_none, words, words_or_none
+
+
+class PayAttempt(SQLModel, table=True):
+    """One try to pay an order. `out_trade_no` is ours and unique at the provider; exactly one attempt of an order may win."""
+
+    __tablename__ = "pay_attempt"
+    __table_args__ = (
+        CheckConstraint("state IN ('NEW','SENT','SUCCEEDED','CLOSED','FAILED')", name="state"),
+        CheckConstraint("fen > 0", name="fen"),
+        Index("uq_pay_attempt_winner", "order_no", unique=True, postgresql_where=text("winner")),
+    )
+
+    id: int | None = identity()
+    order_no: str = words(index=True)
+    out_trade_no: str = words(unique=True)
+    payer: str = words("")  # openid at the provider
+    fen: int = big()
+    state: str = words("NEW")
+    winner: bool = False
+    prepay_id: str = words("")
+    transaction_id: str | None = words_or_none(unique=True)
+    expires_at: Moment = moment()
+    paid_at: Moment | None = moment_or_none()
+    created_at: Moment = moment()
+
+
+class PayNotice(SQLModel, table=True):
+    """A notice of the provider, kept once by its id."""
+
+    __tablename__ = "pay_notice"
+
+    id: str = words(primary_key=True)
+    event_type: str = words()
+    body: dict[str, Any] = document(default_factory=dict)
+    verdict: str = words("")
+    at: Moment = moment()
+
+
+class Refund(SQLModel, table=True):
+    """Money that goes back. One per (order, cause); `out_refund_no` is derived from them, so a repeat refunds once."""
+
+    __tablename__ = "refund"
+    __table_args__ = (
+        UniqueConstraint("order_no", "cause", name="uq_refund_cause"),
+        CheckConstraint("state IN ('REQUESTED','DECLINED','APPROVED','SENT','DONE','FAILED')", name="state"),
+        CheckConstraint("fen > 0", name="fen"),
+        Index("ix_refund_due", "id", postgresql_where=text("state IN ('APPROVED','SENT')")),
+    )
+
+    id: int | None = identity()
+    order_no: str = words(index=True)
+    cause: str = words()  # buyer, ladder, group_failed, late, loser
+    out_trade_no: str = words()
+    out_refund_no: str = words(unique=True)
+    fen: int = big()
+    total: int = big()  # what the attempt was paid with; the provider asks for it
+    reason: str = words("")
+    state: str = words("REQUESTED")
+    provider_id: str | None = words_or_none(unique=True)
+    version: int = big(1)
+    created_at: Moment = moment()
+    due_at: Moment = moment()
+    done_at: Moment | None = moment_or_none()

@@ -1,0 +1,78 @@
+"""Books claimed coupons for the ledger: two statements for a whole batch, however large."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from live.infra import outbox
+from live.offers.rules import Booked, Intent, OfferFacts
+from live.protocol.events import GrantView, view
+
+_KNOWN = text("SELECT rid, intent_id, id, offer_id FROM coupon_grant WHERE rid = ANY(CAST(:rids AS text[]))")
+_GRANTS = text(
+    "INSERT INTO coupon_grant (rid, intent_id, offer_id, room_id, person, off, threshold, created_at)"
+    " SELECT t.rid, t.intent_id, t.offer_id, t.room_id, t.person, t.off, t.threshold, :now"
+    " FROM unnest(CAST(:rids AS text[]), CAST(:intents AS text[]), CAST(:offers AS bigint[]), CAST(:rooms AS text[]),"
+    " CAST(:people AS text[]), CAST(:offs AS bigint[]), CAST(:thresholds AS bigint[]))"
+    " AS t (rid, intent_id, offer_id, room_id, person, off, threshold) RETURNING rid, id"
+)
+_TELL = text(
+    "INSERT INTO outbox (kind, room_id, key, payload)"
+    " SELECT 'own', t.room_id, t.key, CAST(t.payload AS jsonb)"
+    " FROM unnest(CAST(:rooms AS text[]), CAST(:keys AS text[]), CAST(:payloads AS text[])) AS t (room_id, key, payload)"
+)
+_NUDGE = text("SELECT pg_notify(:channel, t.room) FROM unnest(CAST(:rooms AS text[])) AS t (room)")
+
+
+class CouponBooker:
+    """One grant and one outbox row per claimed coupon. The ledger itself writes allotment, movement and quota."""
+
+    kinds = frozenset({"coupon"})
+
+    async def known(self, connection: AsyncConnection, rids: Sequence[str]) -> dict[str, Booked]:
+        """Claims that are already in the books."""
+        rows = (await connection.execute(_KNOWN, {"rids": list(rids)})).all()
+        return {row.rid: Booked(row.intent_id, _body(row.id, row.offer_id)) for row in rows}
+
+    async def book(
+        self, connection: AsyncConnection, intents: Sequence[Intent], offers: Mapping[int, OfferFacts], now: datetime
+    ) -> dict[str, dict[str, Any]]:
+        """Write the grants of `intents` (one line, one unit each). A rid that is there already breaks the batch: the ledger asked first."""
+        if not intents:
+            return {}
+        facts = [offers[intent.lines[0].offer] for intent in intents]
+        rows = await connection.execute(
+            _GRANTS,
+            {
+                "now": now,
+                "rids": [intent.rid for intent in intents],
+                "intents": [intent.id for intent in intents],
+                "offers": [offer.id for offer in facts],
+                "rooms": [offer.room_id for offer in facts],
+                "people": [intent.person for intent in intents],
+                "offs": [int(offer.terms["off"]) for offer in facts],
+                "thresholds": [int(offer.terms["threshold"]) for offer in facts],
+            },
+        )
+        ids: dict[str, int] = {rid: int(grant) for rid, grant in rows.all()}
+        rooms = [offer.room_id for offer in facts]
+        payloads = [_news(intent, ids[intent.rid], offer.id) for intent, offer in zip(intents, facts, strict=True)]
+        keys = [f"coupon:{ids[intent.rid]}" for intent in intents]
+        await connection.execute(_TELL, {"rooms": rooms, "keys": keys, "payloads": payloads})
+        await connection.execute(_NUDGE, {"channel": outbox.CHANNEL, "rooms": sorted(set(rooms))})
+        return {intent.rid: _body(ids[intent.rid], offer.id) for intent, offer in zip(intents, facts, strict=True)}
+
+
+def _body(grant: int, offer: int) -> dict[str, Any]:
+    return {"coupon": {"id": grant, "offer": offer}}
+
+
+def _news(intent: Intent, grant: int, offer: int) -> str:
+    told = GrantView(id=grant, version=1, offer=offer, state="CLAIMED")
+    return orjson.dumps({"who": intent.person, "version": 1, "body": view(told)}).decode()

@@ -1,0 +1,69 @@
+"""Flash sales: units of one SKU at a price of the moment. A price above the shop's own is the host's business: the card shows both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from live.infra.db import epoch_ms
+from live.offers.actions import open_offer
+from live.offers.tables import Offer
+from live.promotions.actions import end_kind, refuse, sku_named
+from live.promotions.rules import closing, limits_fault, price_fault, stock_fault
+from live.protocol.events import Names, OfferView
+
+
+async def open_sale(
+    session: AsyncSession,
+    *,
+    room_id: str,
+    sku: str,
+    fen: int,
+    per_person: int,
+    stock: Mapping[str, int],
+    minutes: int | None,
+    hold_seconds: int,
+    now: datetime,
+) -> Offer:
+    """Open a sale of `stock` units per store at `fen` each. Refusal(BAD_REQUEST field why) or (NOT_ENOUGH_STOCK have location)."""
+    refuse(price_fault("fen", fen), limits_fault(per_person, minutes), stock_fault(stock))
+    facts = await sku_named(session, sku)
+
+    def card(offer: Offer) -> OfferView:
+        return OfferView(
+            id=int(offer.id or 0),
+            kind="sale",
+            phase="open",
+            name=Names(**facts.title),
+            picture=facts.picture,
+            fen=offer.fen,
+            list_fen=facts.fen,
+            version=offer.price_version or 1,
+            per_person=per_person,
+            total=sum(stock.values()),
+            opens=epoch_ms(now),
+            closes=epoch_ms(offer.closes_at) if offer.closes_at else None,
+            sku=facts.code,
+        )
+
+    return await open_offer(
+        session,
+        room_id=room_id,
+        kind="sale",
+        sku_id=facts.id,
+        fen=fen,
+        per_person=per_person,
+        stock=stock,
+        terms={},
+        view=card,
+        closes_at=closing(now, minutes),
+        hold_seconds=hold_seconds,
+        now=now,
+    )
+
+
+async def end_sale(session: AsyncSession, offer_id: int, now: datetime) -> Offer:
+    """Nobody can buy from it any more; holds already made keep their time to pay. Refusal(STATE) when it has ended."""
+    return await end_kind(session, offer_id, "sale", now)

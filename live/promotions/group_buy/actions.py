@@ -1,0 +1,167 @@
+"""Group buys: open, end, count a paid seat, close the team.
+
+Order of locks: a payment's order -> team -> offer -> room clock. The ledger holds the team before it touches the offer too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from live.infra import outbox
+from live.infra.db import epoch_ms
+from live.offers.actions import TeamSpec, change_price, end_offer, open_offer
+from live.offers.tables import Allotment, Offer, Team
+from live.promotions.actions import refuse, sku_named
+from live.promotions.group_buy import rules
+from live.promotions.rules import closing, limits_fault, price_fault, stock_fault
+from live.protocol.codes import Code, Refusal
+from live.protocol.events import Names, OfferView, TeamDone, TeamView, Tier, event, view
+
+HOLD_SECONDS = 600  # a live order's 10 min; never longer than the team's own clock (orders see to that)
+
+
+async def open_group(
+    session: AsyncSession,
+    *,
+    room_id: str,
+    sku: str,
+    per_person: int,
+    stock: Mapping[str, int],
+    size: int,
+    minimum: int,
+    tiers: Sequence[Mapping[str, int]],
+    minutes: int | None,
+    hold_seconds: int = HOLD_SECONDS,
+    now: datetime,
+) -> Offer:
+    """Open a team of `size` seats; `tiers`: [{seats, fen}, …] from 0 seats on. Refusal(BAD_REQUEST field why) or (NOT_ENOUGH_STOCK)."""
+    steps = [(step["seats"], step["fen"]) for step in tiers]
+    refuse(
+        limits_fault(per_person, minutes),
+        stock_fault(stock),
+        rules.team_fault(size, minimum, sum(stock.values())),
+        rules.tiers_fault(steps, size),
+        price_fault("tiers.0.fen", steps[0][1]) if steps else None,
+    )
+    facts = await sku_named(session, sku)
+
+    def card(offer: Offer) -> OfferView:
+        return OfferView(
+            id=int(offer.id or 0),
+            kind="group",
+            phase="open",
+            name=Names(**facts.title),
+            picture=facts.picture,
+            fen=offer.fen,
+            list_fen=facts.fen,
+            version=offer.price_version or 1,
+            per_person=per_person,
+            total=sum(stock.values()),
+            opens=epoch_ms(now),
+            closes=epoch_ms(offer.closes_at) if offer.closes_at else None,
+            sku=facts.code,
+            tiers=[Tier(seats=seats, fen=fen) for seats, fen in steps],
+            minimum=minimum,
+        )
+
+    offer = await open_offer(
+        session,
+        room_id=room_id,
+        kind="group",
+        sku_id=facts.id,
+        fen=steps[0][1],
+        per_person=per_person,
+        stock=stock,
+        terms={"tiers": [{"seats": seats, "fen": fen} for seats, fen in steps], "minimum": minimum},
+        view=card,
+        closes_at=closing(now, minutes),
+        hold_seconds=hold_seconds,
+        team=TeamSpec(size=size, minimum=minimum),
+        now=now,
+    )
+    assert offer.id is not None
+    await _show(session, room_id, await _lock_team(session, offer.id), offer.terms)
+    return offer
+
+
+async def end_group(session: AsyncSession, offer_id: int, now: datetime) -> Offer:
+    """Nobody joins any more; the team closes once every held seat is paid or given up. Refusal(NOT_FOUND or STATE)."""
+    return await _end(session, await _lock_team(session, offer_id), now)
+
+
+async def seat_paid(session: AsyncSession, offer_id: int, qty: int, now: datetime) -> None:
+    """Held seats became paid ones, in the payment's own transaction. A step reached lowers the price; the last seat ends the offer."""
+    team = await _lock_team(session, offer_id)
+    room, terms = await _offer(session, offer_id)
+    tiers = rules.ladder(terms)
+    before = rules.fen_at(tiers, team.paid)
+    team.held -= qty
+    team.paid += qty
+    after = rules.fen_at(tiers, team.paid)
+    full = team.paid == team.size and team.state == "filling"
+    if not full:
+        team.version += 1
+        await session.flush()
+        await _show(session, room, team, terms)
+    if after != before and team.state == "filling":  # once nobody can join, only the bar and the differences follow the ladder
+        await change_price(session, offer_id, after, now)
+    if full:
+        await _end(session, team, now)
+
+
+async def close_team(session: AsyncSession, offer_id: int, now: datetime) -> Literal["waiting", "success", "failed"]:
+    """Decide an ended group when nothing can change its paid seats any more; until then "waiting". May be called again."""
+    team = await _lock_team(session, offer_id)
+    if team.state in ("success", "failed"):
+        return "success" if team.state == "success" else "failed"
+    # While goods are left, the ledger has not booked the end of the offer, and an intent that passed the turnstile before it may
+    # still take a seat. After that nothing is left to take.
+    left = select(func.coalesce(func.sum(col(Allotment.total) - col(Allotment.taken)), 0)).where(col(Allotment.offer_id) == offer_id)
+    if team.state != "closing" or team.held > 0 or (await session.execute(left)).scalar_one() > 0:
+        return "waiting"
+    room, terms = await _offer(session, offer_id)
+    state: Literal["success", "failed"] = "success" if rules.outcome(team.paid, team.minimum) == "success" else "failed"
+    team.state = state
+    team.version += 1
+    await session.flush()
+    done = TeamDone(offer=offer_id, state=state, fen=rules.fen_at(rules.ladder(terms), team.paid))
+    await _show(session, room, team, terms)
+    await outbox.job(session, "group.settle", str(offer_id))
+    await outbox.act(session, room, events=[event("team.done", done)])
+    return state
+
+
+async def _end(session: AsyncSession, team: Team, now: datetime) -> Offer:
+    if team.state != "filling":
+        raise Refusal(Code.STATE, state=team.state)
+    team.state = "closing"
+    team.version += 1
+    await session.flush()
+    offer = await end_offer(session, team.offer_id, now)
+    await _show(session, offer.room_id, team, offer.terms)
+    await outbox.job(session, "group.close", str(team.offer_id))
+    return offer
+
+
+async def _lock_team(session: AsyncSession, offer_id: int) -> Team:
+    query = select(Team).where(col(Team.offer_id) == offer_id).with_for_update().execution_options(populate_existing=True)
+    team = (await session.execute(query)).scalar_one_or_none()
+    if team is None:
+        raise Refusal(Code.NOT_FOUND, what="group")
+    return team
+
+
+async def _offer(session: AsyncSession, offer_id: int) -> tuple[str, dict[str, Any]]:
+    room, terms = (await session.execute(select(col(Offer.room_id), col(Offer.terms)).where(col(Offer.id) == offer_id))).one()
+    return room, terms
+
+
+async def _show(session: AsyncSession, room: str, team: Team, terms: Mapping[str, Any]) -> None:
+    """The bar, under the version taken with the team's lock: the newest wins."""
+    await outbox.count(session, room, f"team:{team.offer_id}", team.version, view(TeamView(**rules.bar(team.model_dump(), terms))))

@@ -1,0 +1,115 @@
+"""What a host does to a room. Each writes an act, which the ledger brings to the screens."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from live.infra import outbox
+from live.infra.db import epoch_ms
+from live.offers.tables import Offer
+from live.protocol.codes import Code, Refusal
+from live.protocol.events import CommentWithdrawn, Names, Pinned, RoomClosed, RoomOpened, RoomView, event, view
+from live.rooms import queries, rules
+from live.rooms.tables import CommentRow, Mute, Room
+
+FOR_GOOD = 2**53 - 1  # epoch ms of a mute without an end
+
+
+def _state(room: Room) -> dict[str, object]:
+    title = Names(zh=room.title_zh, en=room.title_en)
+    return view(RoomView(phase=room.phase, title=title, pin=room.pin))  # type: ignore[arg-type]
+
+
+async def create_room(session: AsyncSession, *, room_id: str, title_zh: str, title_en: str, play_url: str = "", poster: str = "") -> Room:
+    """A new room, not yet live. Refusal(STATE) when the id is taken."""
+    if await session.get(Room, room_id) is not None:
+        raise Refusal(Code.STATE, state="exists", field="id")
+    room = Room(id=room_id, title_zh=title_zh, title_en=title_en, play_url=play_url, poster=poster)
+    session.add(room)
+    await session.flush()
+    await outbox.act(session, room_id, state={"room": _state(room)})
+    return room
+
+
+async def edit_room(session: AsyncSession, room_id: str, changes: dict[str, str]) -> Room:
+    """Change titles, play URL or poster."""
+    room = await queries.room(session, room_id, lock=True)
+    for name, value in changes.items():
+        setattr(room, name, value)
+    await session.flush()
+    await outbox.act(session, room_id, state={"room": _state(room)})
+    return room
+
+
+async def start_room(session: AsyncSession, room_id: str, now: datetime) -> Room:
+    """The show begins."""
+    room = await _go(session, room_id, "live")
+    room.started_at = now
+    await session.flush()
+    await outbox.act(session, room_id, events=[event("room.opened", RoomOpened())], state={"room": _state(room)})
+    return room
+
+
+async def stop_room(session: AsyncSession, room_id: str, now: datetime) -> tuple[Room, list[Offer]]:
+    """The show ends. Returns the offers still open: the door ends each by the rules of its kind, in the same transaction."""
+    room = await _go(session, room_id, "ended")
+    room.ended_at = now
+    room.pin = None
+    await session.flush()
+    await outbox.act(session, room_id, events=[event("room.closed", RoomClosed())], state={"room": _state(room)})
+    open_ = select(Offer).where(Offer.room_id == room_id, Offer.phase == "open").order_by(Offer.id)  # type: ignore[arg-type]
+    return room, list((await session.execute(open_)).scalars())
+
+
+async def _go(session: AsyncSession, room_id: str, to: str) -> Room:
+    room = await queries.room(session, room_id, lock=True)
+    if not rules.may_go(room.phase, to):
+        raise Refusal(Code.STATE, state=room.phase)
+    room.phase = to
+    return room
+
+
+async def pin(session: AsyncSession, room_id: str, offer_id: int | None) -> Room:
+    """Explain this offer now (None: nothing)."""
+    room = await queries.room(session, room_id, lock=True)
+    if offer_id is not None:
+        offer = await session.get(Offer, offer_id)
+        if offer is None or offer.room_id != room_id:
+            raise Refusal(Code.NOT_FOUND, what="offer")
+    room.pin = offer_id
+    await session.flush()
+    await outbox.act(session, room_id, events=[event("room.pinned", Pinned(offer=offer_id))], state={"room": _state(room)})
+    return room
+
+
+async def mute(session: AsyncSession, room_id: str, who: str, minutes: int | None, staff: int, now: datetime) -> None:
+    """This viewer may not comment for so many minutes (None: for good)."""
+    await queries.room(session, room_id)
+    until = None if minutes is None else now + timedelta(minutes=minutes)
+    await session.merge(Mute(room_id=room_id, who=who, until=until, by_staff=staff))
+    await session.flush()
+    await outbox.act(session, room_id, muted={who: epoch_ms(until) if until else FOR_GOOD})
+
+
+async def unmute(session: AsyncSession, room_id: str, who: str) -> None:
+    """This viewer may comment again."""
+    await queries.room(session, room_id)
+    found = await session.get(Mute, (room_id, who))
+    if found is not None:
+        await session.delete(found)
+        await session.flush()
+    await outbox.act(session, room_id, muted={who: 0})
+
+
+async def withdraw(session: AsyncSession, room_id: str, chat_id: str, now: datetime) -> None:
+    """Take a comment off every screen; the archive keeps it, marked. One not archived yet is marked by a job later."""
+    await queries.room(session, room_id)
+    mark = update(CommentRow).where(CommentRow.room_id == room_id, CommentRow.chat_id == chat_id)  # type: ignore[arg-type]
+    await session.execute(mark.values(withdrawn_at=now))
+    gone = event("comment.withdrawn", CommentWithdrawn(id=chat_id))
+    await outbox.act(session, room_id, events=[gone])
+    await outbox.job(session, "comment.withdraw", f"{room_id}:{chat_id}", {"room": room_id, "id": chat_id})
+

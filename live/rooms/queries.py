@@ -1,0 +1,52 @@
+"""Rooms and their comments, read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from live.protocol.codes import Code, Refusal
+from live.rooms.tables import Room
+
+
+async def room(session: AsyncSession, room_id: str, lock: bool = False) -> Room:
+    """One room. Refusal(NOT_FOUND)."""
+    query = select(Room).where(Room.id == room_id)  # type: ignore[arg-type]
+    found = (await session.execute(query.with_for_update() if lock else query)).scalar_one_or_none()
+    if found is None:
+        raise Refusal(Code.NOT_FOUND, what="room")
+    return found
+
+
+async def rooms(session: AsyncSession) -> list[Room]:
+    """Every room: live ones first, then the newest."""
+    found = list((await session.execute(select(Room))).scalars())
+    return sorted(found, key=lambda r: (r.phase != "live", -r.created_at.timestamp()))
+
+
+def view(found: Room) -> dict[str, Any]:
+    """A room as doors show it."""
+    title = {"zh": found.title_zh, "en": found.title_en}
+    return {"id": found.id, "title": title, "phase": found.phase, "play_url": found.play_url, "poster": found.poster, "pin": found.pin}
+
+
+async def offers(session: AsyncSession, room_id: str) -> list[dict[str, Any]]:
+    """Every offer of a room with its allotments and team, newest first, for the console."""
+    states = await session.execute(text("SELECT key, value FROM room_state WHERE room_id = :r AND key LIKE 'offer:%'"), {"r": room_id})
+    allotments = await session.execute(
+        text("SELECT a.* FROM allotment a JOIN offer o ON o.id = a.offer_id WHERE o.room_id = :r ORDER BY a.location"), {"r": room_id}
+    )
+    teams = await session.execute(
+        text("SELECT t.* FROM team t JOIN offer o ON o.id = t.offer_id WHERE o.room_id = :r"), {"r": room_id}
+    )
+    places: dict[int, list[dict[str, Any]]] = {}
+    for row in allotments.mappings():
+        entry = {"location": row["location"], "total": row["total"], "taken": row["taken"]}
+        places.setdefault(int(row["offer_id"]), []).append(entry)
+    bars = {
+        int(row["offer_id"]): {name: row[name] for name in ("size", "held", "paid", "minimum", "state")} for row in teams.mappings()
+    }
+    found = [{"view": value, "allotments": places.get(value["id"], []), "team": bars.get(value["id"])} for _, value in states.all()]
+    return sorted(found, key=lambda entry: -entry["view"]["id"])

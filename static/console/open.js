@@ -1,0 +1,116 @@
+// Opening a sale and dropping a coupon; adding stock to what is open. Prices are typed in yuan and sent in fen.
+import { html, useState } from "/static/shared/dom.js";
+import { t, pick, money } from "/static/shared/i18n.js";
+import { toast } from "/static/shared/toast.js";
+import { Sheet } from "/static/shared/dialog.js";
+import { Button, Field } from "/static/shared/parts.js";
+import { useForm, Whole, Yuan, Left, toFen, toWhole, toYuan } from "/static/login/forms.js";
+import { SkuChoice, StockByStore, stockBody, stockFaults, Minutes, limitFaults, titleOf } from "./goods.js";
+
+/** The frame of each form: what is typed is not lost by a slip beside it. */
+export function FormSheet({ title, form, send, onClose, wide, children }) {
+  return html`<${Sheet} title=${title} onClose=${onClose} wide=${wide} firm cls="form-sheet" foot=${html`
+    <button type="button" class="btn" onClick=${onClose}>${t("console.cancel")}</button>
+    <button type="submit" form="the-form" class="btn btn-primary" disabled=${form.busy}>${form.busy && html`<span class="spin"></span>`}${send}</button>`}>
+    <form id="the-form" class="form" onSubmit=${form.submit} novalidate>${children}<${Left} form=${form} /></form>
+  <//>`;
+}
+
+/** `minutes` left out: until ended by hand. */
+export const withMinutes = (body, minutes) => (minutes ? { ...body, minutes: toWhole(minutes) } : body);
+
+export function OpenSale({ studio, onClose }) {
+  const form = useForm(
+    { sku: null, fen: "", per_person: "1", minutes: "", stock: {} },
+    (v) => ({
+      sku: v.sku ? "" : t("console.need_goods"),
+      fen: !v.sku || toFen(v.fen) > 0 ? "" : t("console.need_price"),
+      ...limitFaults(v),
+      ...(v.sku ? stockFaults(v.sku, v.stock) : {}),
+    }),
+    async (v) => {
+      await studio.open("sales", withMinutes({ sku: v.sku.code, fen: toFen(v.fen), per_person: toWhole(v.per_person), stock: stockBody(v.stock) }, v.minutes));
+      toast(t("console.sale_opened", { name: titleOf(v.sku) }), "good");
+      onClose();
+    },
+  );
+  const { values, set } = form;
+  const choose = (sku) => {
+    set("sku", sku);
+    set("stock", {});
+    if (sku) set("fen", toYuan(sku.fen));
+  };
+  const off = values.sku && toFen(values.fen) !== null ? Math.round((1 - toFen(values.fen) / values.sku.fen) * 100) : 0;
+  return html`<${FormSheet} title=${t("console.open_sale")} form=${form} send=${t("console.open_now")} onClose=${onClose} wide>
+    <${SkuChoice} value=${values.sku} onChoose=${choose} error=${form.error("sku")} />
+    ${values.sku && html`
+      <div class="three">
+        <${Yuan} label=${t("console.price")} ...${form.bind("fen")} hint=${off > 0 ? t("console.off_percent", { n: off }) : t("console.shop_price", { fen: values.sku.fen })} />
+        <${Whole} label=${t("console.per_person")} ...${form.bind("per_person")} />
+        <${Minutes} value=${values.minutes} error=${form.error("minutes")} onInput=${(text) => set("minutes", text)} />
+      </div>
+      <${StockByStore} sku=${values.sku} stores=${studio.place.stores} values=${values.stock} set=${(stock) => set("stock", stock)} error=${form.error} />`}
+  <//>`;
+}
+
+export function OpenCoupon({ studio, onClose }) {
+  const form = useForm(
+    { off: "", threshold: "", total: "100", per_person: "1", minutes: "10" },
+    (v) => {
+      const [off, threshold] = [toFen(v.off), v.threshold ? toFen(v.threshold) : 0];
+      return {
+        off: !(off > 0) ? t("console.need_price") : threshold && off >= threshold ? t("login.why.below_threshold") : "",
+        threshold: threshold === null ? t("login.why.number") : "",
+        total: toWhole(v.total) >= 1 ? "" : t("login.why.above_zero"),
+        ...limitFaults(v),
+      };
+    },
+    async (v) => {
+      const body = { off: toFen(v.off), threshold: v.threshold ? toFen(v.threshold) : 0, total: toWhole(v.total), per_person: toWhole(v.per_person) };
+      await studio.open("coupons", withMinutes(body, v.minutes));
+      toast(t("console.coupon_opened"), "good");
+      onClose();
+    },
+  );
+  const { values } = form;
+  const cost = (toFen(values.off) || 0) * (toWhole(values.total) || 0);
+  return html`<${FormSheet} title=${t("console.open_coupon")} form=${form} send=${t("console.drop_now")} onClose=${onClose}>
+    <div class="two">
+      <${Yuan} label=${t("console.off")} ...${form.bind("off")} first />
+      <${Yuan} label=${t("console.threshold")} ...${form.bind("threshold")} placeholder=${t("console.any_order")} />
+      <${Whole} label=${t("console.how_many")} ...${form.bind("total")} hint=${cost ? t("console.costs", { fen: cost }) : ""} />
+      <${Whole} label=${t("console.per_person_coupon")} ...${form.bind("per_person")} />
+    </div>
+    <${Minutes} value=${values.minutes} error=${form.error("minutes")} onInput=${(text) => form.set("minutes", text)} />
+  <//>`;
+}
+
+/** More units for something open: from one store's free stock, or simply more coupons. */
+export function AddStock({ studio, offer, onClose }) {
+  const coupon = offer.kind === "coupon";
+  const places = offer.places.map((place) => place.code);
+  const [location, setLocation] = useState(places[0] || "-");
+  const form = useForm(
+    { qty: "" },
+    (v) => ({ qty: toWhole(v.qty) >= 1 ? "" : t("login.why.above_zero") }),
+    async (v) => {
+      try {
+        await studio.addStock(offer.id, location, toWhole(v.qty));
+      } catch (refusal) {
+        if (refusal.code === "not_enough_stock") throw Object.assign(refusal, { code: "bad_request", facts: { field: "qty", why: `have ${refusal.facts.have ?? 0}` } });
+        throw refusal;
+      }
+      toast(t("console.stock_added", { n: toWhole(v.qty) }), "good");
+      onClose();
+    },
+  );
+  const name = (code) => pick(studio.place.stores.find((one) => one.code === code)?.name) || code;
+  return html`<${FormSheet} title=${t("console.add_stock")} form=${form} send=${t("console.add_now")} onClose=${onClose}>
+    <p class="lead">${pick(offer.name)}${coupon ? "" : ` · ${money(offer.fen)}`}</p>
+    ${!coupon && html`<${Field} label=${t("console.store")} error=${form.error("location")}>
+      <select class="input" value=${location} onChange=${(event) => { setLocation(event.target.value); form.setErrors({}); }}>
+        ${offer.places.map((place) => html`<option key=${place.code} value=${place.code}>${t("console.store_left", { name: name(place.code), n: place.left })}</option>`)}
+      </select><//>`}
+    <${Whole} label=${t("console.how_many_more")} ...${form.bind("qty")} first />
+  <//>`;
+}

@@ -1,0 +1,127 @@
+// The run area: what is open now, card by card, and the three things a host can open.
+import { html, cls, useState } from "/static/shared/dom.js";
+import { t, pick, number, money } from "/static/shared/i18n.js";
+import { refused, toast } from "/static/shared/toast.js";
+import { confirm } from "/static/shared/dialog.js";
+import { Bar, Button, Countdown, Empty, Picture, Price, Spinner } from "/static/shared/parts.js";
+import { Key } from "./keys.js";
+
+const LOW = 0.2; // of the total: below this a store's stock is marked
+
+/** The pinned one's successor on the shelf: what the host most likely explains next. */
+export function nextPin(offers, pin) {
+  const open = offers.filter((one) => one.phase === "open").sort((a, b) => a.id - b.id);
+  if (!open.length) return null;
+  return (open.find((one) => one.id > pin) || open[0]).id;
+}
+
+/** Pins or unpins; says why when it may not. */
+export async function pinTo(studio, offer) {
+  try {
+    await studio.pin(offer);
+  } catch (refusal) {
+    refused(refusal);
+  }
+}
+
+async function endIt(studio, offer) {
+  const yes = await confirm({
+    title: t("console.end_title", { name: pick(offer.name) }),
+    text: t(offer.kind === "group" ? "console.end_group" : offer.kind === "coupon" ? "console.end_coupon" : "console.end_sale"),
+    yes: t("console.end"),
+    danger: true,
+  });
+  if (!yes) return;
+  try {
+    await studio.end(offer.id);
+    toast(t("console.ended_done", { name: pick(offer.name) }), "good");
+  } catch (refusal) {
+    refused(refusal);
+    studio.askOffers();
+  }
+}
+
+function Places({ offer, stores }) {
+  const rows = offer.places.filter((place) => place.code !== "-");
+  if (!rows.length) return null;
+  const name = (code) => pick(stores.find((one) => one.code === code)?.name) || code;
+  return html`<ul class="places">${rows.map((place) => html`<li key=${place.code} class=${cls(place.left === 0 && "is-out", place.left > 0 && place.left <= place.total * LOW && "is-low")}>
+    <span class="ellipsis">${name(place.code)}</span>
+    <${Bar} size=${place.total} solid=${place.left} label=${t("console.left_of", { name: name(place.code), left: place.left, total: place.total })} />
+    <span class="num places-n"><b>${number(place.left)}</b> / ${number(place.total)}</span>
+  </li>`)}</ul>`;
+}
+
+/** Units: left, taken, and of those paid for. */
+function Count({ offer }) {
+  const coupon = offer.kind === "coupon";
+  const paid = Math.min(offer.units, offer.taken);
+  return html`<div class="count-row">
+    <span class=${cls("count-main", offer.left === 0 && "is-out")}><b class="num">${number(offer.left)}</b><small>${t(coupon ? "console.coupons_left" : "console.left")}</small></span>
+    <span><b class="num">${number(coupon ? offer.taken : paid)}</b><small>${t(coupon ? "console.claimed" : "console.sold")}</small></span>
+    ${!coupon && html`<span><b class="num">${number(offer.taken - paid)}</b><small>${t("console.held")}</small></span>`}
+    <span><b class="num">${number(offer.total)}</b><small>${t("console.total")}</small></span>
+  </div>`;
+}
+
+function Team({ team, tiers }) {
+  const full = team.paid >= team.size;
+  return html`<div class="team">
+    <div class="row between small"><span><b class="num">${team.paid}</b> / <span class="num">${team.size}</span> ${t("console.seats_paid")}${team.held > 0 && html` <span class="muted num">+${team.held} ${t("console.held")}</span>`}</span>
+      <span class=${cls("chip", team.state === "success" && "chip-good", team.state === "failed" && "chip-bad")}>${t(`console.team.${full && team.state === "filling" ? "full" : team.state}`)}</span></div>
+    <${Bar} size=${team.size} solid=${team.paid} light=${team.held} mark=${team.minimum} steps=${(tiers || []).slice(1).map((tier) => tier.seats)}
+      label=${t("console.team_bar", { paid: team.paid, size: team.size })} />
+    <ol class="tiers">${(tiers || []).map((tier) => html`<li key=${tier.seats} class=${cls(team.fen === tier.fen && "is-now", team.paid >= tier.seats && "is-past")}>
+      <b class="num">${money(tier.fen)}</b><small class="num">${t("console.from_seats", { n: tier.seats })}</small></li>`)}</ol>
+    <p class="tiny muted">${t(team.paid >= team.minimum ? "console.minimum_met" : "console.minimum_lacks", { n: team.minimum, lacks: team.minimum - team.paid })}</p>
+  </div>`;
+}
+
+function Card({ studio, offer, pinned, may, onStock }) {
+  const open = offer.phase === "open";
+  return html`<li class=${cls("offer", `offer-${offer.kind}`, pinned && "is-pinned", !open && "is-ended")}>
+    <div class="offer-head">
+      ${offer.kind === "coupon" ? html`<span class="picture ticket-face" aria-hidden="true">${t("console.coupon_sign")}</span>` : html`<${Picture} src=${offer.picture} name=${pick(offer.name)} />`}
+      <div class="grow">
+        <div class="row offer-tags"><span class=${`tag tag-${offer.kind}`}>${t(`console.kind.${offer.kind}`)}</span>
+          ${pinned && html`<span class="tag tag-pin">${t("console.pinned")}</span>`}
+          ${open && offer.left === 0 && html`<span class="tag tag-bad">${t("console.sold_out")}</span>`}
+          ${open && offer.closes && html`<${Countdown} until=${offer.closes} skew=${studio.room.skew} class="offer-clock" />`}
+          ${!open && html`<span class="tag">${t("console.ended")}</span>`}</div>
+        <h3>${pick(offer.name)}</h3>
+        <p class="small muted num">${offer.kind !== "coupon" && html`<${Price} fen=${offer.team ? offer.team.fen : offer.fen} was=${offer.list_fen} /> · `}${t("console.per_person_n", { n: offer.per_person })}</p>
+      </div>
+    </div>
+    <${Count} offer=${offer} />
+    ${offer.team && html`<${Team} team=${offer.team} tiers=${offer.tiers} />`}
+    <${Places} offer=${offer} stores=${studio.place.stores} />
+    ${may.run && open && html`<div class="offer-acts">
+      <${Button} kind=${pinned ? "btn-soft" : ""} onPress=${() => pinTo(studio, pinned ? null : offer.id)}>${t(pinned ? "console.unpin" : "console.pin")}<//>
+      <button type="button" class="btn" onClick=${() => onStock(offer)}>${t("console.add_stock")}</button>
+      <${Button} kind="btn-quiet offer-end" onPress=${() => endIt(studio, offer)}>${t("console.end")}<//>
+    </div>`}
+  </li>`;
+}
+
+export function Shelf({ studio, may, onOpen, onStock }) {
+  const [past, setPast] = useState(false);
+  const offers = studio.offers();
+  const open = offers.filter((one) => one.phase === "open");
+  const ended = offers.filter((one) => one.phase !== "open");
+  const known = studio.offersKnown || studio.room.state.size > 0;
+  const card = (offer) => html`<${Card} key=${offer.id} studio=${studio} offer=${offer} pinned=${offer.id === studio.view.pin && offer.phase === "open"} may=${may} onStock=${onStock} />`;
+  return html`<section class="panel shelf" aria-label=${t("console.shelf")}>
+    ${may.run && html`<div class="launch">
+      <button type="button" class="btn launch-sale" onClick=${() => onOpen("sale")}>${t("console.open_sale")}<${Key} of="S" /></button>
+      <button type="button" class="btn launch-coupon" onClick=${() => onOpen("coupon")}>${t("console.open_coupon")}<${Key} of="C" /></button>
+      <button type="button" class="btn launch-group" onClick=${() => onOpen("group")}>${t("console.open_group")}<${Key} of="G" /></button>
+      <button type="button" class="btn btn-quiet launch-next" disabled=${!open.length} onClick=${() => pinTo(studio, nextPin(offers, studio.view.pin))}>${t("console.pin_next")}<${Key} of="P" /></button>
+    </div>`}
+    <div class="panel-body">
+      ${!known ? html`<${Spinner} />` : !open.length && html`<${Empty} title=${t("console.shelf_empty")} text=${t(studio.live ? "console.shelf_empty_live" : "console.shelf_empty_text")} />`}
+      <ul class="offers">${open.map(card)}</ul>
+      ${ended.length > 0 && html`<button type="button" class="link-btn" aria-expanded=${past} onClick=${() => setPast(!past)}>${t(past ? "console.hide_ended" : "console.show_ended", { n: ended.length })}</button>`}
+      ${past && html`<ul class="offers">${ended.map(card)}</ul>`}
+    </div>
+  </section>`;
+}

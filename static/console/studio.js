@@ -1,0 +1,218 @@
+// One room as its host sees it: what the socket pushes, joined with what is asked for (figures, allotments, refunds).
+import { Listeners } from "/static/shared/dom.js";
+import { LiveRoom } from "/static/sdk/live.js";
+import { doors } from "/static/login/session.js";
+import { gauged } from "./gauge.js";
+
+const FIGURES = 3_000; // ms between two askings for the figures
+const SOON = 1_000; // ms at least between two, when something happened
+const OFFERS = 15_000; // ms; allotments change by our own acts only, other consoles of this room are why it is asked at all
+const DRAW = 100; // ms between two drawings: the room's own tick
+const COMMENTS = 400; // kept on the page; older ones are in the archive
+const SAMPLES = 200; // of the curves: ten minutes at 3 s
+const TOKEN = 4 * 60_000; // ms a socket token is reused; it lives ten minutes
+
+export class Studio extends Listeners {
+  constructor(id, place) {
+    super();
+    this.id = id;
+    this.path = `/v1/rooms/${encodeURIComponent(id)}`;
+    this.place = place; // GET /v1/rooms/{id}: stores, titles, hub_url
+    this.allotments = new Map(); // offer -> [{location, total, taken}]
+    this.views = new Map(); // offer -> {view, team}, as asked for; the socket's are newer
+    this.comments = [];
+    this.fresh = 0; // comments since they were last marked as seen
+    this.muted = new Map(); // who -> until (epoch ms) or Infinity; what was done from this page
+    this.figures = null;
+    this.figuresAt = 0;
+    this.figuresError = null;
+    this.refunds = [];
+    this.samples = []; // {at, viewers, orders}
+    this.rtt = null;
+    this.timers = {};
+    this.held = null; // {token, at}
+    this.room = new LiveRoom({ url: place.hub_url, room: id, token: (anew) => this.#token(anew), socket: gauged((ms) => this.#gauge(ms)) });
+    this.#listen();
+  }
+
+  start() {
+    this.room.connect();
+    this.#turn("figures", FIGURES, () => this.askFigures());
+    this.#turn("offers", OFFERS, () => this.askOffers());
+    this.#turn("refunds", 2 * FIGURES, () => this.askRefunds());
+  }
+
+  async #token(anew) {
+    if (anew || !this.held || Date.now() - this.held.at > TOKEN) {
+      const { token } = await doors.post("/v1/staff/socket", { room: this.id });
+      this.held = { token, at: Date.now() };
+    }
+    return this.held.token;
+  }
+
+  #listen() {
+    this.room.on("status", () => this.draw());
+    this.room.on("change", () => this.draw());
+    this.room.on("event", (type, body) => this.#event(type, body));
+    this.room.on("chat", (comments, whole) => this.#chat(comments, whole));
+  }
+
+  #event(type, body) {
+    if (type === "comment.withdrawn") this.#withdrawn(body.id);
+    else if (type.startsWith("offer.") || type === "team.done") this.askOffers();
+    if (Date.now() - this.figuresAt > SOON) this.askFigures();
+  }
+
+  #chat(comments, whole) {
+    const known = new Set(whole ? [] : this.comments.map((one) => one.id));
+    const gone = new Set(this.comments.filter((one) => one.gone).map((one) => one.id));
+    const added = comments.filter((one) => !known.has(one.id)).map((one) => (gone.has(one.id) ? { ...one, gone: true } : one));
+    this.comments = [...(whole ? [] : this.comments), ...added].slice(-COMMENTS);
+    if (!whole) this.fresh += added.length;
+  }
+
+  #withdrawn(id) {
+    this.comments = this.comments.map((one) => (one.id === id ? { ...one, gone: true } : one));
+    this.draw();
+  }
+
+  #gauge(ms) {
+    this.rtt = ms;
+    this.draw();
+  }
+
+  /** Draws at most once per tick, however much happens in it. */
+  draw() {
+    if (this.timers.draw) return;
+    this.timers.draw = setTimeout(() => {
+      this.timers.draw = undefined;
+      this.tell();
+    }, DRAW);
+  }
+
+  #turn(name, every, act) {
+    const go = async () => {
+      await act();
+      this.timers[name] = setTimeout(go, document.hidden ? every * 4 : every);
+    };
+    go();
+  }
+
+  // -- asked for --
+
+  async askFigures() {
+    this.figuresAt = Date.now();
+    try {
+      this.figures = await doors.get(`${this.path}/figures`);
+      this.figuresError = null;
+      this.figuresGot = Date.now();
+      this.samples = [...this.samples, { at: Date.now(), viewers: this.room.counts.viewers, orders: this.figures.orders }].slice(-SAMPLES);
+    } catch (refusal) {
+      this.figuresError = refusal;
+    }
+    this.draw();
+  }
+
+  async askOffers() {
+    try {
+      const { offers } = await doors.get(`${this.path}/offers`);
+      for (const { view, allotments, team } of offers) {
+        this.allotments.set(view.id, allotments);
+        this.views.set(view.id, { view, team });
+      }
+      this.offersKnown = true;
+      this.draw();
+    } catch {
+      /* the socket's state goes on; asked again soon */
+    }
+  }
+
+  async askRefunds() {
+    try {
+      this.refunds = (await doors.get(`${this.path}/refunds`)).refunds;
+      this.draw();
+    } catch {
+      /* asked again soon; the list says nothing newer than it is */
+    }
+  }
+
+  // -- read by the panels --
+
+  get view() {
+    return this.room.state.get("room") || { phase: this.place.phase, title: this.place.title, pin: null };
+  }
+
+  get live() {
+    return this.view.phase === "live";
+  }
+
+  /** Every offer of the show: open ones first (the pinned one on top), newest first. */
+  offers() {
+    const found = new Map();
+    for (const [id, { view, team }] of this.views) found.set(id, this.#offer(view, team));
+    for (const [key, view] of this.room.state) {
+      if (key.startsWith("offer:")) found.set(view.id, this.#offer(view, this.views.get(view.id)?.team));
+    }
+    const pin = this.view.pin;
+    const rank = (one) => (one.phase === "open" ? (one.id === pin ? 0 : 1) : 2);
+    return [...found.values()].sort((a, b) => rank(a) - rank(b) || b.id - a.id);
+  }
+
+  /** A card: the view, `places` [{code, total, left}], `total`, `left`, `taken`, `units` paid, `team`. */
+  #offer(view, askedTeam) {
+    const pushed = this.room.state.get(`left:${view.id}`)?.left;
+    const asked = this.allotments.get(view.id) || [];
+    const codes = [...new Set([...asked.map((one) => one.location), ...Object.keys(pushed || {})])];
+    const places = codes.map((code) => {
+      const row = asked.find((one) => one.location === code);
+      const left = pushed?.[code] ?? (row ? row.total - row.taken : 0);
+      return { code, left, total: Math.max(row?.total ?? 0, left) };
+    });
+    const sum = (name) => places.reduce((all, one) => all + one[name], 0);
+    const phase = this.views.get(view.id)?.view.phase === "ended" ? "ended" : view.phase;
+    const units = this.figures?.by_offer?.find((one) => one.offer === view.id)?.units ?? 0;
+    const [total, left] = places.length ? [sum("total"), sum("left")] : [view.total, view.total];
+    return { ...view, phase, places, total, left, taken: total - left, units, team: this.room.state.get(`team:${view.id}`) || askedTeam || null };
+  }
+
+  // -- what the host does; each throws ApiRefusal --
+
+  begin = () => doors.post(`${this.path}/start`);
+  finish = () => doors.post(`${this.path}/stop`);
+  pin = (offer) => doors.post(`${this.path}/pin`, { offer });
+
+  /** `kind`: sales, coupons or groups. */
+  async open(kind, body) {
+    const made = await doors.post(`${this.path}/${kind}`, body);
+    this.askOffers();
+    return made.offer;
+  }
+
+  async end(offer) {
+    await doors.post(`/v1/offers/${offer}/end`);
+    await this.askOffers();
+  }
+
+  async addStock(offer, location, qty) {
+    await doors.post(`/v1/offers/${offer}/stock`, { location, qty });
+    await this.askOffers();
+  }
+
+  /** `minutes` null: for good. */
+  async mute(who, on, minutes = null) {
+    await doors.post(`${this.path}/mute`, { who, minutes, on });
+    if (on) this.muted.set(who, minutes === null ? Infinity : Date.now() + minutes * 60_000);
+    else this.muted.delete(who);
+    this.draw();
+  }
+
+  async withdraw(comment) {
+    await doors.post(`${this.path}/comments/${encodeURIComponent(comment)}/withdraw`);
+    this.#withdrawn(comment);
+  }
+
+  async answerRefund(id, verb) {
+    await doors.post(`/v1/refunds/${id}/${verb}`);
+    await Promise.all([this.askRefunds(), this.askFigures()]);
+  }
+}

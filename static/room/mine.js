@@ -1,0 +1,56 @@
+// Mine: orders, coupons, who I am.
+import { html, useEffect, useState, cls } from "../shared/dom.js";
+import { t, pick, money, date, said } from "../shared/i18n.js";
+import { viewer } from "../shared/api.js";
+import { Button, Empty, Picture, Spinner } from "../shared/parts.js";
+import { Sheet } from "../shared/dialog.js";
+import { StateChip } from "./order.js";
+
+export function MineSheet({ shop, tab = "orders", onClose }) {
+  const [shown, show] = useState(tab);
+  const [failed, fail] = useState(null);
+  const fetch = () => shop.fetchMine().then(() => fail(null), fail);
+  useEffect(() => {
+    fetch();
+  }, [viewer.you?.sub]);
+  return html`<${Sheet} title=${t("me.title")} onClose=${onClose}>
+    <div class="stack">
+      <${Who} shop=${shop} />
+      <div class="seg" role="tablist">${["orders", "coupons"].map((one) => html`<button type="button" role="tab" aria-selected=${shown === one} class=${cls(shown === one && "seg-on")} onClick=${() => show(one)}>${t(`${one}.title`)}</button>`)}</div>
+      ${failed && html`<p class="note note-bad row between" role="alert"><span>${said(failed)}</span><${Button} kind="btn-sm" onPress=${fetch}>${t("retry")}<//></p>`}
+      ${viewer.known && !shop.fetched && !failed ? html`<${Spinner} />` : shown === "orders" ? html`<${Orders} shop=${shop} />` : html`<${Coupons} shop=${shop} />`}
+    </div>
+  <//>`;
+}
+
+function Who({ shop }) {
+  const out = () => {
+    viewer.leave();
+    shop.changedPerson();
+    shop.note(t("me.out.done"));
+  };
+  return html`<div class="row between who"><b>${viewer.you?.name || t("me.guest")}</b>
+    ${viewer.known ? html`<button type="button" class="btn btn-quiet btn-sm" onClick=${out}>${t("me.out")}</button>`
+      : html`<button type="button" class="btn btn-sm btn-primary" onClick=${() => shop.open("identify", {})}>${t("me.verify")}</button>`}</div>`;
+}
+
+function Orders({ shop }) {
+  const orders = [...shop.orders.values()];
+  if (!orders.length) return html`<${Empty} title=${t("orders.empty")} text=${t("orders.empty.text")} />`;
+  return html`<ul class="orders">${orders.map((one) => {
+    const line = one.lines[0];
+    return html`<li key=${one.no}><button type="button" class="order-row" onClick=${() => shop.open("order", { no: one.no })}>
+      <${Picture} src=${line?.picture} name=${pick(line?.name)} />
+      <span class="grow"><b class="order-name">${pick(line?.name)}</b><span class="small muted">${pick(one.store.name)} · ${date(one.created)}</span>
+        ${one.pickup?.code && one.pickup.state === "READY" && html`<span class="order-code mono">${one.pickup.code}</span>`}</span>
+      <span class="order-end"><${StateChip} state=${one.state} /><b class="num">${money(one.payable)}</b></span>
+    </button></li>`;
+  })}</ul>`;
+}
+
+function Coupons({ shop }) {
+  const coupons = [...shop.coupons.values()];
+  if (!coupons.length) return html`<${Empty} title=${t("coupons.empty")} text=${t("coupons.empty.text")} />`;
+  return html`<ul class="stack">${coupons.map((one) => html`<li key=${one.id} class=${cls("ticket", one.state !== "CLAIMED" && "ticket-done")}>
+    <b class="ticket-off num">${money(one.off)}</b><span class="grow"><b>${one.threshold > 0 ? t("coupon.threshold", one) : t("coupon.any")}</b><span class="small muted">${date(one.created)}</span></span><span class="chip">${t(`coupon.${one.state}`)}</span></li>`)}</ul>`;
+}

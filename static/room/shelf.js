@@ -1,0 +1,31 @@
+// Everything on offer in this room, open ones first.
+import { html, cls } from "../shared/dom.js";
+import { t, pick, money } from "../shared/i18n.js";
+import { Countdown, Empty, Picture, Price } from "../shared/parts.js";
+import { Sheet } from "../shared/dialog.js";
+import { ActButton, GroupBar, Left, groupWords } from "./cards.js";
+
+export function Shelf({ shop, onClose }) {
+  const offers = shop.offers();
+  return html`<${Sheet} title=${t("room.shelf")} onClose=${onClose}>
+    ${offers.length ? html`<ul class="shelf">${offers.map((offer) => html`<${Row} key=${offer.view.id} shop=${shop} offer=${offer} />`)}</ul>`
+      : html`<${Empty} title=${t("room.shelf.empty")} text=${t("room.shelf.empty.text")} />`}
+  <//>`;
+}
+
+function Row({ shop, offer }) {
+  const { view, team, open } = offer;
+  const coupon = view.kind === "coupon";
+  return html`<li class=${cls("shelf-row", !open && "shelf-ended")}>
+    <div class="row">
+      ${coupon ? html`<span class="shelf-coupon num">${money(view.coupon.off)}</span>` : html`<${Picture} src=${view.picture} name=${pick(view.name)} large=${true} />`}
+      <div class="grow stack-tight">
+        <p class="shelf-name">${shop.room.pin === view.id && html`<span class="pinned-mark">${t("room.pinned")}</span>`}<span class="chip">${t(`offer.kind.${view.kind}`)}</span> ${coupon ? t("coupon.off", view.coupon) : pick(view.name)}</p>
+        <p class="small muted">${coupon && `${view.coupon.threshold > 0 ? t("coupon.threshold", view.coupon) : t("coupon.any")} · `}${t(coupon ? "offer.limit.coupon" : "offer.limit", { n: view.per_person })}
+          ${view.closes && open && html` · ${t("offer.closes")} <${Countdown} until=${view.closes} skew=${shop.live.skew} />`}</p>
+        <div class="row between"><span class="row">${!coupon && html`<${Price} fen=${team?.fen ?? view.fen} was=${view.list_fen} />`}<${Left} offer=${offer} /></span><${ActButton} shop=${shop} offer=${offer} /></div>
+      </div>
+    </div>
+    ${team && html`<${GroupBar} view=${view} team=${team} /><p class="small muted">${groupWords(team)}</p>`}
+  </li>`;
+}

@@ -1,0 +1,228 @@
+// What the room page knows and does: the room over the socket, this person's orders and coupons over HTTP, the sheets on screen.
+import { Listeners, keep } from "../shared/dom.js";
+import { viewer } from "../shared/api.js";
+import { pick, t } from "../shared/i18n.js";
+import { refused, toast } from "../shared/toast.js";
+import { LiveRoom } from "../sdk/live.js";
+import { Taps } from "./taps.js";
+
+const COMMENTS = 80; // kept on screen; older ones scroll away
+const LIKES_EVERY = 500; // ms
+const LIKES_MOST = 20; // the wire's limit for one frame
+
+export class Shop extends Listeners {
+  constructor(facts, demo) {
+    super();
+    Object.assign(this, { facts, demo, id: facts.id });
+    this.live = new LiveRoom({
+      url: facts.hub_url, room: facts.id, token: (fresh) => viewer.token(fresh),
+      lookup: (key) => viewer.get(`/v1/me/intents/${facts.id}/${key}`),
+    });
+    this.taps = new Taps(this);
+    this.comments = [];
+    this.withdrawn = new Set();
+    this.orders = new Map(); // no -> ORDER
+    this.coupons = new Map(); // id -> COUPON
+    this.fetched = false;
+    this.sheets = []; // [{name, …}] the last one is on top
+    this.news = { text: "", n: 0 }; // said to screen readers
+    this.liked = 0;
+    this.sumLikes = 0;
+    this.drawing = false;
+  }
+
+  start() {
+    const { live } = this;
+    for (const name of ["status", "change", "counts", "you"]) live.on(name, () => this.draw());
+    live.on("event", (type, body) => this.#event(type, body));
+    live.on("chat", (list, whole) => this.#chat(list, whole));
+    live.on("own", (body) => this.#own(body));
+    live.on("ownGap", (wait) => viewer.known && this.#later(() => this.fetchMine(), this.fetched ? wait : 0));
+    document.addEventListener("visibilitychange", () => (document.hidden ? live.hide() : live.show()));
+    addEventListener("online", () => live.nudge());
+    addEventListener("pagehide", () => live.close());
+    addEventListener("pageshow", (event) => event.persisted && live.connect());
+    setInterval(() => this.#sendLikes(), LIKES_EVERY);
+    live.connect();
+    if (viewer.known) this.taps.resume();
+  }
+
+  /** Many frames may come between two drawings; one is enough. */
+  draw() {
+    if (this.drawing) return;
+    this.drawing = true;
+    const once = () => {
+      this.drawing = false;
+      this.tell();
+    };
+    if (document.hidden) setTimeout(once, 200);
+    else requestAnimationFrame(once);
+  }
+
+  // -- reading the room --
+
+  get room() {
+    return this.live.state.get("room") || { phase: this.facts.phase, title: this.facts.title, pin: null, notice: "" };
+  }
+
+  /** Cards of every offer, open ones first, the newest first among them. */
+  offers() {
+    const all = [...this.live.state].filter(([key]) => key.startsWith("offer:")).map(([, view]) => this.offer(view.id));
+    return all.sort((a, b) => Number(b.open) - Number(a.open) || b.view.opens - a.view.opens || b.view.id - a.view.id);
+  }
+
+  /** {view, left: {store: n}, units, team, open} or null. */
+  offer(id) {
+    const view = this.live.state.get(`offer:${id}`);
+    if (!view) return null;
+    const left = this.live.state.get(`left:${id}`)?.left || null;
+    const units = left ? Object.values(left).reduce((sum, n) => sum + n, 0) : view.total;
+    const team = this.live.state.get(`team:${id}`) || null;
+    const open = view.phase === "open" && (view.closes === null || view.closes > this.live.now()) && (!team || team.state === "filling");
+    return { view, left, units, team, open };
+  }
+
+  store(code) {
+    return this.facts.stores.find((one) => one.code === code) || { code, name: { zh: code, en: code }, address: { zh: "", en: "" } };
+  }
+
+  /** How many coupons of this offer the person holds, used ones included. */
+  couponsOf(offer) {
+    return [...this.coupons.values()].filter((one) => one.offer === offer && one.state !== "VOID").length;
+  }
+
+  // -- sheets --
+
+  open(name, facts = {}) {
+    this.sheets = [...this.sheets.filter((one) => one.name !== name), { name, ...facts }];
+    this.draw();
+  }
+
+  close(name) {
+    this.sheets = this.sheets.filter((one) => one.name !== name);
+    this.draw();
+  }
+
+  /** Does `then` as a known person: at once, or after they said who they are. */
+  identified(then) {
+    if (viewer.known) then();
+    else this.open("identify", { then });
+  }
+
+  // -- this person --
+
+  /** After a login or a sign-out: other orders, another socket. */
+  changedPerson() {
+    this.orders.clear();
+    this.coupons.clear();
+    this.fetched = false;
+    this.live.rejoin();
+    this.draw();
+  }
+
+  async fetchMine() {
+    if (!viewer.known) return;
+    const query = `?room=${encodeURIComponent(this.id)}`;
+    const who = viewer.you.sub;
+    const [{ orders }, { coupons }] = await Promise.all([viewer.get(`/v1/me/orders${query}`), viewer.get(`/v1/me/coupons${query}`)]);
+    if (viewer.you?.sub !== who) return;
+    this.orders = new Map(orders.map((one) => [one.no, one]));
+    this.coupons = new Map(coupons.map((one) => [one.id, one]));
+    this.fetched = true;
+    this.draw();
+  }
+
+  async fetchOrder(no) {
+    return this.keepOrder(await viewer.get(`/v1/me/orders/${encodeURIComponent(no)}`));
+  }
+
+  /** Takes an order in unless a newer version is held. Returns the newer. */
+  keepOrder(order) {
+    const held = this.orders.get(order.no);
+    if (held && held.version > order.version) return held;
+    this.orders = new Map([...(held ? [] : [[order.no, order]]), ...this.orders]);
+    this.orders.set(order.no, order);
+    this.draw();
+    return order;
+  }
+
+  async fetchCoupons() {
+    const { coupons } = await viewer.get(`/v1/me/coupons?room=${encodeURIComponent(this.id)}`);
+    this.coupons = new Map(coupons.map((one) => [one.id, one]));
+    this.draw();
+  }
+
+  #own(body) {
+    if (body.t === "order") {
+      const held = this.orders.get(body.no);
+      const changed = !held || body.version >= held.version;
+      if (held && body.version > held.version) this.keepOrder({ ...held, version: body.version, state: body.state, refunded: body.refunded });
+      if (changed) this.#later(() => this.fetchOrder(body.no), 0); // lines, refund and pickup code come over HTTP
+    } else if (body.t === "coupon") {
+      const held = this.coupons.get(body.id);
+      if (held) this.coupons.set(body.id, { ...held, state: body.state });
+      else this.#later(() => this.fetchCoupons(), 0);
+    } else this.#later(() => this.fetchMine(), Math.random() * 1000); // a kind of news this page does not know yet
+    this.draw();
+  }
+
+  #later(act, wait) {
+    setTimeout(() => act().catch((refusal) => refusal.code !== "offline" && refused(refusal)), wait);
+  }
+
+  // -- what happens in the room --
+
+  #event(type, body) {
+    const view = body.offer === undefined || body.offer === null ? null : this.live.state.get(`offer:${body.offer}`);
+    const name = pick(view?.name);
+    if (type === "comment.withdrawn") {
+      this.withdrawn.add(body.id);
+      this.comments = this.comments.filter((one) => one.id !== body.id);
+    } else if (type === "offer.opened") this.say(t(`room.new.${body.kind}`, { name }));
+    else if (type === "offer.sold_out") this.say(t("room.sold_out", { name }));
+    else if (type === "offer.back") this.say(t("room.back", { name }));
+    else if (type === "offer.price" && view?.kind === "group") this.say(t("room.fell", { fen: body.fen }));
+    else if (type === "team.done") this.say(t(`room.team.${body.state}`, { name }));
+    else if (type === "room.closed") this.say(t("room.ended.title"));
+  }
+
+  /** Said to screen readers and shown for a moment over the video. */
+  say(text) {
+    this.news = { text, n: this.news.n + 1 };
+    this.draw();
+  }
+
+  #chat(list, whole) {
+    const held = whole ? [] : this.comments;
+    const known = new Set(held.map((one) => one.id));
+    const fresh = list.filter((one) => !known.has(one.id) && !this.withdrawn.has(one.id));
+    this.comments = [...held, ...fresh].slice(-COMMENTS);
+  }
+
+  // -- hearts --
+
+  like() {
+    this.liked += 1;
+    this.sumLikes += 1;
+    this.draw();
+  }
+
+  #sendLikes() {
+    if (!this.sumLikes) return;
+    this.live.like(Math.min(LIKES_MOST, this.sumLikes));
+    this.sumLikes = 0;
+  }
+
+  note(text, tone) {
+    toast(text, tone);
+  }
+
+  /** Remembers small things of this room on this device. */
+  keepHere(name, value) {
+    keep.set(`live.${name}.${this.id}`, value);
+  }
+
+  keptHere(name) {
+    return keep.get(`live.${name}.${this.id}`);
+  }
+}

@@ -1,0 +1,151 @@
+// HTTP doors: JSON in, JSON out. A refusal of the server is an ApiRefusal; so is no answer at all (code "offline").
+import { Listeners, keep } from "./dom.js";
+
+const PATIENCE = 12_000; // ms; longer than the slowest door (a payment provider), short enough to say something
+const EARLY = 90_000; // ms before a token ends at which another is fetched: one missed try still leaves time
+const SLOT = "live.viewer";
+
+export class ApiRefusal extends Error {
+  /** `facts`: what came with the code, for the text of `no.<code>`. `status`: 0 when there was no answer. */
+  constructor(code, facts = {}, status = 0) {
+    super(code);
+    this.code = code;
+    this.facts = facts;
+    this.retry = Boolean(facts.retry);
+    this.status = status;
+  }
+}
+
+/** One request. Returns the parsed body; throws ApiRefusal and nothing else. */
+export async function call(method, path, body, { token, patience = PATIENCE } = {}) {
+  const headers = {};
+  if (body !== undefined) headers["content-type"] = "application/json";
+  if (token) headers.authorization = `Bearer ${token}`;
+  const stop = new AbortController();
+  const timer = setTimeout(() => stop.abort(), patience);
+  let answer;
+  let text;
+  try {
+    answer = await fetch(path, {
+      method, headers, signal: stop.signal, credentials: token ? "omit" : "same-origin", cache: "no-store",
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    text = await answer.text();
+  } catch {
+    throw new ApiRefusal("offline");
+  } finally {
+    clearTimeout(timer);
+  }
+  const data = parsed(text);
+  if (answer.ok) return data;
+  const no = data && data.no;
+  throw new ApiRefusal(no?.code || "unavailable", no || {}, answer.status);
+}
+
+function parsed(text) {
+  try {
+    return text ? JSON.parse(text) : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Staff doors: the session is an HttpOnly cookie, so there is nothing to carry. */
+export const staff = {
+  get: (path) => call("GET", path),
+  post: (path, body = {}) => call("POST", path, body),
+};
+
+/** The viewer: a bearer token kept on this device, made as a guest's, exchanged when the person says who they are. */
+class Viewer extends Listeners {
+  constructor() {
+    super();
+    this.held = null; // {token, expires (epoch ms), you: {sub, name, known}}
+    this.going = null;
+    try {
+      this.held = JSON.parse(keep.get(SLOT) || "null");
+    } catch {
+      this.held = null;
+    }
+  }
+
+  get you() {
+    return this.held?.you || null;
+  }
+
+  get known() {
+    return Boolean(this.held?.you?.known);
+  }
+
+  /** A token good for a while yet: the held one, a refreshed one, or a new guest's. `fresh` asks for another in any case. */
+  async token(fresh = false) {
+    const rest = this.held ? this.held.expires - Date.now() : -1;
+    if (!fresh && rest > EARLY) return this.held.token;
+    this.going ||= this.#renew(rest).finally(() => {
+      this.going = null;
+    });
+    return this.going;
+  }
+
+  async #renew(rest) {
+    if (this.held) {
+      try {
+        return this.#take(await call("POST", "/v1/token/refresh", {}, { token: this.held.token }));
+      } catch (refusal) {
+        if (refusal.status !== 401 && refusal.status !== 403) {
+          if (rest > 0) return this.held.token; // not reached: the old one still holds
+          throw refusal;
+        }
+      }
+    }
+    const name = this.held?.you?.name;
+    return this.#take(await call("POST", "/v1/guest", name && !this.known ? { name } : {}));
+  }
+
+  #take(answer) {
+    this.held = answer;
+    keep.set(SLOT, JSON.stringify(answer));
+    this.tell();
+    return answer.token;
+  }
+
+  /** Sends the code to a phone. Answers {sent, demo_code?}. */
+  phoneCode(phone) {
+    return this.post("/v1/login/phone/code", { phone });
+  }
+
+  async phone(phone, code, name) {
+    return this.#take(await this.post("/v1/login/phone", name ? { phone, code, name } : { phone, code }));
+  }
+
+  async wechat(code, name) {
+    return this.#take(await this.post("/v1/login/wechat", name ? { code, name } : { code }));
+  }
+
+  /** Forgets who this is; the next request is a new guest's. */
+  leave() {
+    this.held = null;
+    keep.set(SLOT, null);
+    this.tell();
+  }
+
+  get(path) {
+    return this.#ask("GET", path);
+  }
+
+  post(path, body = {}) {
+    return this.#ask("POST", path, body);
+  }
+
+  /** Once more with another token when this one was refused as expired. */
+  async #ask(method, path, body) {
+    try {
+      return await call(method, path, body, { token: await this.token() });
+    } catch (refusal) {
+      if (refusal.code !== "expired" && refusal.code !== "unauthorised") throw refusal;
+      return call(method, path, body, { token: await this.token(true) });
+    }
+  }
+}
+
+export const viewer = new Viewer();

@@ -1,0 +1,86 @@
+// The one place where pages get preact and htm from; names are resolved by the import map in every page's head.
+import { h, render, Fragment, createContext } from "preact";
+import { useState, useEffect, useLayoutEffect, useRef, useMemo, useCallback, useContext, useReducer, useId } from "preact/hooks";
+import htm from "htm";
+
+export const html = htm.bind(h);
+export { h, render, Fragment, createContext };
+export { useState, useEffect, useLayoutEffect, useRef, useMemo, useCallback, useContext, useReducer, useId };
+
+/** Class names joined; falsy ones are left out. */
+export const cls = (...names) => names.filter(Boolean).join(" ");
+
+/** Renders again every `ms` milliseconds while `on`; for countdowns. Returns the time, epoch ms. */
+export function useNow(ms = 1000, on = true) {
+  const [now, set] = useState(() => Date.now());
+  useEffect(() => {
+    if (!on) return undefined;
+    set(Date.now());
+    const timer = setInterval(() => set(Date.now()), ms);
+    return () => clearInterval(timer);
+  }, [ms, on]);
+  return now;
+}
+
+/** Renders again whenever the store says so. A store is anything with `subscribe(fn) -> unsubscribe`. */
+export function useStore(store) {
+  const [, again] = useReducer((n) => n + 1, 0);
+  useEffect(() => store.subscribe(again), [store]);
+  return store;
+}
+
+/** A set of listeners with a `subscribe`: the base of every small store here. */
+export class Listeners {
+  constructor() {
+    this.all = new Set();
+  }
+
+  subscribe(listener) {
+    this.all.add(listener);
+    return () => this.all.delete(listener);
+  }
+
+  tell(...facts) {
+    for (const listener of [...this.all]) listener(...facts);
+  }
+}
+
+/**
+ * Loads a promise-returning function when `inputs` change.
+ * Returns {data, error, busy, again()}; an answer that comes after the inputs changed is dropped.
+ */
+export function useLoad(load, inputs) {
+  const [held, set] = useState({ data: null, error: null, busy: true });
+  const [round, next] = useReducer((n) => n + 1, 0);
+  useEffect(() => {
+    let wanted = true;
+    set((was) => ({ ...was, busy: true }));
+    load().then(
+      (data) => wanted && set({ data, error: null, busy: false }),
+      (error) => wanted && set((was) => ({ data: was.data, error, busy: false })),
+    );
+    return () => {
+      wanted = false;
+    };
+  }, [...inputs, round]);
+  return { ...held, again: next };
+}
+
+/** localStorage that may be absent (private mode, in-app browsers): reads give null, writes are forgotten. */
+export const keep = {
+  get(key) {
+    try {
+      return localStorage.getItem(key);
+    } catch {
+      return null;
+    }
+  },
+  set(key, value) {
+    try {
+      if (value === null) localStorage.removeItem(key);
+      else localStorage.setItem(key, value);
+    } catch {
+      /* kept for this page's life only by whoever asked */
+    }
+  },
+};

@@ -1,0 +1,74 @@
+"""Real servers for every test: one PostgreSQL and one Valkey a run, emptied before each test that asks for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis
+from sqlalchemy import text
+
+from live.infra.db import Database
+from live.infra.embedded import EmbeddedServers
+from live.infra.redis import connect
+from live.migrations.metadata import metadata
+from live.migrations.upgrade import upgrade
+from live.settings import Settings
+
+SECRET = "a-secret-for-tests-only-0123456789abcdef"
+PICKUP = "another-secret-for-tests-0123456789abcdef"
+
+
+def need(found: object, what: str) -> None:
+    """Skip on a user's machine, fail in CI, when a program a user may lack is missing."""
+    if not found:
+        if os.environ.get("LIVE_TEST_REQUIRE") == "all":
+            pytest.fail(f"{what} is missing and LIVE_TEST_REQUIRE=all")
+        pytest.skip(f"{what} is not installed")
+
+
+@pytest_asyncio.fixture(scope="session")
+async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedServers]:
+    """Valkey and PostgreSQL of this run, without fsync: what a crash keeps is tested where it is the subject."""
+    found = EmbeddedServers(tmp_path_factory.mktemp("servers"), sync=False)
+    await found.start()
+    upgrade(found.database_url)
+    yield found
+    await found.stop()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder for one test's local state."""
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def settings(servers: EmbeddedServers, home: Path) -> Settings:
+    """Settings that point at this run's servers."""
+    return Settings(
+        env="demo", home=home, redis_url=servers.redis_url, database_url=servers.database_url, token_secret=SECRET, pickup_secret=PICKUP
+    )
+
+
+@pytest_asyncio.fixture
+async def database(servers: EmbeddedServers) -> AsyncIterator[Database]:
+    """An empty, migrated database."""
+    db = Database(servers.database_url, pool=20)
+    tables = ", ".join(table.name for table in metadata.sorted_tables)
+    async with db.connection() as connection:
+        await connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+    yield db
+    await db.close()
+
+
+@pytest_asyncio.fixture
+async def redis(servers: EmbeddedServers) -> AsyncIterator[Redis]:
+    """An empty Valkey."""
+    client = connect(servers.redis_url)
+    await client.flushall()
+    yield client
+    await client.aclose()

@@ -1,0 +1,236 @@
+"""The till on a real PostgreSQL, with the turnstile before it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from redis.asyncio import Redis
+from sqlalchemy import text
+
+from live.infra import outbox
+from live.infra.db import Database, utc_now
+from live.infra.keys import room_key
+from live.offers.actions import add_stock, end_offer
+from live.offers.audit import audit_room
+from live.offers.ledger import Ledger, RoomLedger
+from live.offers.rebuild import rebuild, sound
+from live.offers.reservations import record, reserve
+from tests.offers.shop import book_all, books, coupon, group, make_shop, sale, tap
+from workers.ledger import facts, hands
+
+CAP = 20_000
+
+
+async def one(db: Database, query: str, **values: object) -> object:
+    async with db.connection() as connection:
+        return (await connection.execute(text(query), values)).scalar_one_or_none()
+
+
+async def left(redis: Redis, offer: int, place: str = "S1") -> int:
+    return int(await redis.hget(room_key("r1", f"offer:{offer}"), f"left:{place}"))
+
+
+async def balanced(db: Database, redis: Redis) -> bool:
+    return (await audit_room(db, redis, "r1")).balanced
+
+
+async def test_an_intent_becomes_an_order_and_its_record_says_so(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 5})
+    ledger = await books(database, redis)
+    await reserve(redis, "r1", [tap(1, offer, qty=2)], CAP)
+    await book_all(ledger)
+    state = await record(redis, "r1", tap(1, offer).rid)
+    assert state is not None
+    assert state[0] == "done"
+    assert state[1]["order"]["fen"] == 10_000
+    assert await one(database, "SELECT taken FROM allotment WHERE offer_id = :o", o=offer) == 2
+    assert await one(database, "SELECT used FROM quota WHERE offer_id = :o AND person = 'p:1'", o=offer) == 2
+    assert await one(database, "SELECT count(*) FROM movement WHERE kind = 'HOLD'") == 1
+    assert await redis.xlen(room_key("r1", "intents")) == 0
+    assert await balanced(database, redis)
+
+
+async def test_a_crash_between_commit_and_settle_leaves_one_order(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 5})
+    ledger = await books(database, redis)
+    await reserve(redis, "r1", [tap(1, offer)], CAP)
+    intents = await ledger._read(">")
+    await ledger._commit(intents)  # … and the process dies here
+    successor = RoomLedger("r1", database, redis, hands())
+    await book_all(successor)
+    assert await one(database, "SELECT count(*) FROM orders") == 1
+    assert await left(redis, offer) == 4
+    assert await balanced(database, redis)
+
+
+async def test_two_ledgers_on_one_room_book_each_intent_once(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 60}, per_person=1)
+    first = await books(database, redis)
+    second = RoomLedger("r1", database, redis, hands())
+    await reserve(redis, "r1", [tap(n, offer) for n in range(1, 101)], CAP)
+    read = await first._read(">")
+    again = await second._read("0")  # one consumer name: the second sees what the first has read and not settled
+    assert [i.id for i in read] == [i.id for i in again]
+    await asyncio.gather(first._book(read), second._book(again))
+    assert await one(database, "SELECT count(*) FROM orders") == 60
+    assert await left(redis, offer) == 0
+    assert await balanced(database, redis)
+
+
+async def test_an_intent_that_redis_forgot_to_count_is_refused_by_the_till(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 1})
+    ledger = await books(database, redis)
+    await redis.hset(room_key("r1", f"offer:{offer}"), "left:S1", 3)  # a rolled back counter
+    await reserve(redis, "r1", [tap(n, offer) for n in (1, 2, 3)], CAP)
+    await book_all(ledger)
+    assert await one(database, "SELECT count(*) FROM orders") == 1
+    assert await one(database, "SELECT count(*) FROM drift WHERE what = 'till_refused'") == 2
+
+
+async def test_an_intent_of_an_older_fence_is_never_booked(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 5})
+    ledger = await books(database, redis)
+    await reserve(redis, "r1", [tap(1, offer)], CAP)
+    intents = await ledger._read(">")
+    await rebuild(redis, database, "r1", facts)
+    booking = await ledger._commit(intents)
+    assert [(v.body, v.no) for v in booking.verdicts] == [(None, ("again",))]
+    assert await one(database, "SELECT count(*) FROM orders") == 0
+    assert await left(redis, offer) == 5
+    answer = (await reserve(redis, "r1", [tap(1, offer, tries=2)], CAP))[0]
+    assert answer.tag == "OK"  # the same key again, under the new fence
+    await book_all(ledger)
+    assert await one(database, "SELECT count(*) FROM orders") == 1
+    assert await balanced(database, redis)
+
+
+async def test_a_winner_whose_reply_was_lost_is_never_told_sold_out(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 1})
+    ledger = await books(database, redis)
+    await reserve(redis, "r1", [tap(1, offer)], CAP)
+    await book_all(ledger)
+    await redis.delete(room_key("r1", f"rid:{tap(1, offer).rid}"))  # Redis lost the record, the order stands
+    await reserve(redis, "r1", [tap(1, offer, tries=2), tap(2, offer, tries=2)], CAP)
+    await book_all(ledger)
+    winner, loser = await record(redis, "r1", tap(1, offer).rid), await record(redis, "r1", tap(2, offer).rid)
+    assert winner is not None
+    assert winner[0] == "done"
+    assert loser is None
+    assert await left(redis, offer) == 0
+
+
+async def test_a_released_hold_comes_back_once(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 2})
+    ledger = await books(database, redis)
+    await reserve(redis, "r1", [tap(1, offer, qty=2)], CAP)
+    await book_all(ledger)
+    entry = {"kind": "RELEASE", "rid": tap(1, offer).rid, "location": "S1", "person": "p:1", "lines": [[offer, 2]], "seats": False}
+    for _ in range(2):  # asked twice: by the sweep and by the buyer
+        async with database.begin() as session:
+            await outbox.house(session, "r1", entry)
+    await book_all(ledger)
+    assert await left(redis, offer) == 2
+    assert await one(database, "SELECT taken FROM allotment WHERE offer_id = :o", o=offer) == 0
+    log = [fields[b"t"] for _, fields in await redis.xrange(room_key("r1", "log"))]
+    assert log.count(b"offer.sold_out") == 1
+    async with database.connection() as connection:
+        await connection.execute(text("UPDATE orders SET state = 'CANCELLED'"))
+    assert await balanced(database, redis)
+
+
+async def test_stock_added_in_a_sale_reaches_the_turnstile_and_fences_nobody(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 2})
+    ledger = await books(database, redis)
+    fence = await redis.hget(room_key("r1", "meta"), "fence")
+    async with database.begin() as session:
+        await add_stock(session, offer, "S1", 10, utc_now())
+    await book_all(ledger)
+    assert await left(redis, offer) == 12
+    assert await one(database, "SELECT allotted FROM stock WHERE location = 'S1'") == 12
+    assert await redis.hget(room_key("r1", "meta"), "fence") == fence
+    assert await balanced(database, redis)
+
+
+async def test_an_ended_offer_gives_back_what_is_left_after_booking_whoever_was_in_time(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 10})
+    ledger = await books(database, redis)
+    await reserve(redis, "r1", [tap(1, offer, qty=3)], CAP)
+    async with database.begin() as session:
+        await end_offer(session, offer, utc_now())
+    await book_all(ledger)
+    assert await one(database, "SELECT count(*) FROM orders") == 1
+    assert await one(database, "SELECT total FROM allotment WHERE offer_id = :o", o=offer) == 3
+    assert await one(database, "SELECT allotted FROM stock WHERE location = 'S1'") == 3
+    assert await left(redis, offer) == 0
+    assert (await reserve(redis, "r1", [tap(2, offer)], CAP))[0].code == "ended"
+    assert await balanced(database, redis)
+
+
+async def test_seats_and_coupons_are_booked_with_their_own_rows(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    bar, batch = await group(database, size=4), await coupon(database, total=2)
+    ledger = await books(database, redis)
+    await reserve(redis, "r1", [tap(1, bar), tap(2, bar, key="g2"), tap(1, batch, key="c", at=("-",))], CAP)
+    await book_all(ledger)
+    assert await one(database, "SELECT held FROM team") == 2
+    assert await one(database, "SELECT state FROM coupon_grant WHERE person = 'p:1'") == "CLAIMED"
+    state = await redis.hget(room_key("r1", "state"), f"team:{bar}")
+    assert b'"held":2' in state
+    assert await balanced(database, redis)
+
+
+async def test_a_rebuilt_room_is_the_room_it_was(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer, bar = await sale(database, {"S1": 10, "S2": 5}, per_person=4), await group(database, size=4)
+    ledger = await books(database, redis)
+    await reserve(redis, "r1", [tap(1, offer, qty=3), tap(2, offer, qty=1, at=("S2",)), tap(3, bar)], CAP)
+    await book_all(ledger)
+    wanted = {key: value.partition(b",")[2] for key, value in (await redis.hgetall(room_key("r1", "state"))).items()}
+    hashes = [await redis.hgetall(room_key("r1", f"offer:{o}")) for o in (offer, bar)]
+    used = await redis.hgetall(room_key("r1", f"used:{offer}"))
+    await redis.flushall()
+    assert not await sound(redis, database, "r1")
+    await ledger.ensure()
+    assert await sound(redis, database, "r1")
+    found = {key: value.partition(b",")[2] for key, value in (await redis.hgetall(room_key("r1", "state"))).items()}
+    assert {k: sorted(v) for k, v in found.items()} == {k: sorted(v) for k, v in wanted.items()}
+    for before, o in zip(hashes, (offer, bar), strict=True):
+        after = await redis.hgetall(room_key("r1", f"offer:{o}"))
+        skip = (b"flip", b"out")
+        assert {k: v for k, v in after.items() if k not in skip} == {k: v for k, v in before.items() if k not in skip}
+    assert await redis.hgetall(room_key("r1", f"used:{offer}")) == used
+    assert await balanced(database, redis)
+
+
+async def test_a_running_ledger_books_by_itself_and_survives_flushall(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 100})
+    stop = asyncio.Event()
+    running = asyncio.create_task(Ledger(database, redis, hands()).run(stop))
+
+    async def until_booked(key: str) -> None:
+        for attempt in range(100):
+            answer = (await reserve(redis, "r1", [tap(1, offer, key=key, tries=1 + attempt)], CAP))[0]
+            if answer.tag == "KNOWN" and answer.record.startswith(b"D|"):
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError("never booked")
+
+    try:
+        await until_booked("before")
+        await redis.flushall()
+        await until_booked("after")
+    finally:
+        stop.set()
+        await running
+    assert await one(database, "SELECT count(*) FROM orders") == 2
+    assert await balanced(database, redis)

@@ -1,0 +1,64 @@
+"""Comments go from a room's stream to SQL, each once: what is archived is read from SQL itself, so a stopped worker just goes on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from redis.asyncio import Redis
+from sqlalchemy import func, insert, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from live.infra.keys import room_key
+from live.rooms.tables import CommentRow, Room
+from workers.tools import Tools
+
+BATCH = 1000  # comments a transaction
+AFTER_CLOSE = timedelta(hours=1)  # a room that was just closed may still hold comments nobody archived
+BEGIN = "0-0"
+
+
+async def archive(tools: Tools, now: datetime) -> int:
+    """Archive the rooms that are, or just were, live; how many comments were new."""
+    query = select(col(Room.id)).where(or_(col(Room.phase) == "live", col(Room.ended_at) > now - AFTER_CLOSE))
+    async with tools.db.begin() as session:
+        rooms = list((await session.execute(query)).scalars())
+    return sum([await archive_room(tools, room) for room in rooms])
+
+
+async def archive_room(tools: Tools, room: str) -> int:
+    """Archive one room to its end; how many comments were new."""
+    total = 0
+    while True:
+        async with tools.db.begin() as session:
+            found = await _batch(session, tools.redis, room)
+        total += found
+        if found < BATCH:
+            return total
+
+
+async def _batch(session: AsyncSession, redis: Redis, room: str) -> int:
+    # One archivist a room: rows then stand in stream order, and the newest row tells where to go on.
+    lock = select(func.pg_try_advisory_xact_lock(func.hashtextextended(f"archive:{room}", 0)))
+    if not (await session.execute(lock)).scalar_one():
+        return 0
+    newest = select(col(CommentRow.stream_id)).where(col(CommentRow.room_id) == room).order_by(col(CommentRow.id).desc()).limit(1)
+    last = (await session.execute(newest)).scalar_one_or_none() or BEGIN
+    entries = await redis.xrange(room_key(room, "chat:all"), f"({last}", "+", count=BATCH)
+    if entries:
+        await session.execute(insert(CommentRow), [_row(room, stream_id, fields) for stream_id, fields in entries])
+    return len(entries)
+
+
+def _row(room: str, stream_id: bytes, fields: dict[bytes, bytes]) -> dict[str, Any]:
+    return {
+        "room_id": room,
+        "stream_id": stream_id.decode(),
+        "chat_id": fields[b"id"].decode(),
+        "who": fields[b"who"].decode(),
+        "name": fields[b"name"].decode(),
+        "text": fields[b"text"].decode(),
+        "shown": fields[b"shown"] == b"1",
+        "said_at": datetime.fromtimestamp(int(fields[b"at"]) / 1000, UTC),
+    }

@@ -1,0 +1,163 @@
+"""Jobs by topic of the outbox. The rows are the work; what arq carries only says where to look, so a job may run twice or in vain."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import structlog
+from sqlalchemy import ARRAY, BigInteger, Text, bindparam, func, select, text, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import col
+
+from live.infra.db import utc_now
+from live.infra.jobs import Retry, again, function_of
+from live.infra.tables import Outbox
+from live.orders.actions import refund_done, settle_group
+from live.payments.actions import send_refund
+from live.payments.tables import Refund
+from live.pickup import actions as pickup
+from live.promotions.group_buy.actions import close_team
+from workers.tools import Tools, tools_of
+
+log = structlog.get_logger("worker")
+
+JOB_SECONDS = 15  # arq's limit; running into it would end a job for good
+OURS_SECONDS = 12.0  # so we stop first, and try again
+SLICE_SECONDS = 8.0  # what comes in slices gives up its place after this, so that others get theirs
+MAX_TRIES = 50
+ERROR_CHARACTERS = 500
+NOTED_ROWS = 200  # rows of a failed job that keep its error: as many as one job takes at once
+
+Work = Callable[[Tools, str], Awaitable[bool]]  # True: nothing is left to do for this key by now
+
+
+async def _handoff(tools: Tools, location: str) -> bool:
+    """Paid orders of a store become tickets, a batch a transaction."""
+    end = time.monotonic() + SLICE_SECONDS
+    taken = 0
+    while time.monotonic() < end:
+        async with tools.db.begin() as session:
+            count = await pickup.handoff(session, location, utc_now(), secret=tools.pickup_secret)
+        taken += count
+        if count == 0:
+            if taken:
+                log.info("handed off", store=location, orders=taken)
+            return True
+    return False
+
+
+async def _refund(tools: Tools, out_refund_no: str) -> bool:
+    """An approved refund goes to the provider, under a number that refunds once however often it is sent. While it is under way
+    there, the row stays undone and is due again when the refund is."""
+    for row, payload in await _undone(tools, "refund", out_refund_no):
+        state = await send_refund(tools.db, tools.gateway, int(payload["id"]), refund_done, utc_now())
+        log.info("refund sent", out_refund_no=out_refund_no, state=state)
+        if state == "SENT":
+            await _due_with_refund(tools, row, int(payload["id"]))
+        else:
+            await _done(tools, [row])
+    return True
+
+
+async def _group_close(tools: Tools, offer_id: str) -> bool:
+    """An ended group is decided once no seat waits for its payment. Until then the sweep of closing teams asks again."""
+    rows = [row for row, _ in await _undone(tools, "group.close", offer_id)]
+    async with tools.db.begin() as session:
+        state = await close_team(session, int(offer_id), utc_now())
+    log.info("group closing", offer=offer_id, state=state)
+    await _done(tools, rows)
+    return True
+
+
+async def _group_settle(tools: Tools, offer_id: str) -> bool:
+    """A decided group: every order of it goes on, or its money goes back; 200 a transaction."""
+    rows = [row for row, _ in await _undone(tools, "group.settle", offer_id)]
+    end = time.monotonic() + SLICE_SECONDS
+    while not await settle_group(tools.db, int(offer_id), utc_now()):
+        if time.monotonic() > end:
+            return False
+    log.info("group settled", offer=offer_id)
+    await _done(tools, rows)
+    return True
+
+
+async def _ticket_void(tools: Tools, order_no: str) -> bool:
+    """The tickets of an order whose money goes back leave the queue."""
+    rows = [row for row, _ in await _undone(tools, "ticket.void", order_no)]
+    async with tools.db.begin() as session:
+        tickets = await pickup.void(session, order_no, utc_now())
+    log.info("ticket void", order=order_no, tickets=tickets)
+    await _done(tools, rows)
+    return True
+
+
+TOPICS: dict[str, Work] = {
+    "handoff": _handoff,
+    "refund": _refund,
+    "group.close": _group_close,
+    "group.settle": _group_settle,
+    "ticket.void": _ticket_void,
+}
+
+
+def function(topic: str) -> Any:
+    """The coroutine arq runs for a topic: any failure is noted in the rows and tried again, later each time."""
+    work = TOPICS[topic]
+
+    async def run(ctx: dict[Any, Any], key: str) -> None:
+        tools, tries, began = tools_of(ctx), int(ctx["job_try"]), time.monotonic()
+        try:
+            async with asyncio.timeout(OURS_SECONDS):
+                finished = await work(tools, key)
+        except Exception as error:  # to arq any exception but Retry is the end of the job
+            log.warning("job failed", topic=topic, key=key, tries=tries, error=repr(error)[:ERROR_CHARACTERS])
+            await _note(tools, topic, key, error)
+            raise again(tries) from error
+        log.debug("job ran", topic=topic, key=key, tries=tries, ms=round((time.monotonic() - began) * 1000))
+        if not finished:
+            raise Retry(defer=0)
+
+    run.__qualname__ = function_of(topic)
+    return run
+
+
+async def _undone(tools: Tools, topic: str, key: str) -> list[tuple[int, dict[str, Any]]]:
+    """(id, payload) of the undone rows of a key. Not locked: these jobs call a provider, or are safe to run at the same time."""
+    query = select(col(Outbox.id), col(Outbox.payload)).where(
+        col(Outbox.kind) == "job",
+        col(Outbox.topic) == topic,
+        col(Outbox.key) == key,
+        col(Outbox.done_at).is_(None),
+        col(Outbox.due_at) <= func.now(),
+    )
+    async with tools.db.begin() as session:
+        return [(int(row), payload) for row, payload in (await session.execute(query.order_by(col(Outbox.id)))).all()]
+
+
+async def _done(tools: Tools, rows: Sequence[int]) -> None:
+    statement = text("UPDATE outbox SET done_at = now(), error = '' WHERE id = ANY(:ids)")
+    async with tools.db.begin() as session:
+        await session.execute(statement.bindparams(bindparam("ids", type_=ARRAY(BigInteger))), {"ids": list(rows)})
+
+
+async def _due_with_refund(tools: Tools, row: int, refund_id: int) -> None:
+    due = select(col(Refund.due_at)).where(col(Refund.id) == refund_id).scalar_subquery()
+    async with tools.db.begin() as session:
+        await session.execute(update(Outbox).where(col(Outbox.id) == row).values(due_at=due))
+
+
+async def _note(tools: Tools, topic: str, key: str, error: BaseException) -> None:
+    """Count the failure in the rows themselves: a queue forgets, and this is what people look at."""
+    statement = text(
+        "UPDATE outbox SET tries = tries + 1, error = :error WHERE id IN (SELECT id FROM outbox WHERE kind = 'job' AND topic = :topic"
+        " AND key = :key AND done_at IS NULL AND due_at <= now() ORDER BY id LIMIT :rows FOR UPDATE SKIP LOCKED)"
+    ).bindparams(bindparam("error", type_=Text))
+    values = {"topic": topic, "key": key, "error": repr(error)[:ERROR_CHARACTERS], "rows": NOTED_ROWS}
+    try:
+        async with tools.db.begin() as session:
+            await session.execute(statement, values)
+    except (SQLAlchemyError, OSError) as trouble:
+        log.warning("failure not noted", topic=topic, key=key, error=repr(trouble)[:ERROR_CHARACTERS])

@@ -1,0 +1,72 @@
+"""The ledger process: `offers.ledger` with its bookers. Started by `live ledger`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from live.infra.db import Database, epoch_ms
+from live.infra.observe import set_up_logs
+from live.infra.redis import connect
+from live.offers.ledger import Hands, Ledger
+from live.orders.booking import OrderBooker
+from live.promotions.coupon.booking import CouponBooker
+from live.promotions.group_buy.rules import bar
+from live.settings import settings
+
+FOR_GOOD = 2**53 - 1  # epoch ms of a mute without an end
+
+
+async def facts(connection: AsyncConnection, room: str) -> tuple[dict[str, int], dict[str, tuple[int, Mapping[str, Any]]]]:
+    """What a rebuilt room needs besides stock: who is muted, and the bars of its teams."""
+    muted: dict[str, int] = {}
+    rows = await connection.execute(text("SELECT who, until FROM mute WHERE room_id = :r AND (until IS NULL OR until > now())"), {"r": room})
+    for who, until in rows.all():
+        muted[who] = epoch_ms(until) if isinstance(until, datetime) else FOR_GOOD
+    bars: dict[str, tuple[int, Mapping[str, Any]]] = {}
+    teams = text("SELECT t.*, o.terms FROM team t JOIN offer o ON o.id = t.offer_id WHERE o.room_id = :r")
+    for row in (await connection.execute(teams, {"r": room})).mappings().all():
+        bars[f"team:{row['offer_id']}"] = (int(row["version"]), bar(row, row["terms"]))
+    return muted, bars
+
+
+def hands() -> Hands:
+    """The bookers of every kind of offer."""
+    return Hands(bookers=(OrderBooker(), CouponBooker()), bar=bar, facts=facts)
+
+
+async def run() -> None:
+    """Until SIGTERM or SIGINT."""
+    config = settings()
+    if config.database_url is None or config.redis_url is None:
+        raise SystemExit("LIVE_DATABASE_URL and LIVE_REDIS_URL must be set; `live up` starts both for you")
+    db, redis = Database(config.database_url, config.db_pool), connect(config.redis_url)
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    try:
+        await Ledger(db, redis, hands()).run(stop)
+    finally:
+        await redis.aclose()
+        await db.close()
+
+
+def main() -> None:
+    """Entry of `live ledger`."""
+    set_up_logs("ledger")
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(run())
+    else:
+        uvloop.run(run())
+
+
+if __name__ == "__main__":
+    main()

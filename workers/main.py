@@ -1,0 +1,105 @@
+"""arq's worker: `arq workers.main.WorkerSettings`. It holds nothing; it may be killed at any moment and started any number of times."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from arq import cron, func
+
+from live.infra import jobs
+from live.infra.observe import set_up_logs
+from live.settings import Settings, settings
+from workers import jobs as work
+from workers import relay, sweeps
+from workers.tools import TOOLS, open_tools, tools_of
+
+log = structlog.get_logger("worker")
+
+TASKS = "tasks"
+POLL_SECONDS = 0.1
+COMPLETION_SECONDS = 4  # jobs under way may end after SIGTERM: below the 5 s after which the supervisor kills
+
+
+def __getattr__(name: str) -> Any:
+    """`WorkerSettings` is made when arq asks for it, so that importing this module reads no environment."""
+    if name == "WorkerSettings":
+        set_up_logs("worker")
+        return worker_settings(settings())
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def worker_settings(given: Settings) -> type:
+    """The class arq reads. It looks into the class's own __dict__ only, and ignores names it does not know without a word."""
+    url = given.queue_url or given.redis_url
+    if url is None:
+        raise ValueError("Set LIVE_REDIS_URL, or start the worker through `live up`.")
+    body: dict[str, Any] = {
+        "redis_settings": jobs.redis_settings(url),
+        "queue_name": jobs.QUEUE,
+        "job_serializer": jobs.serialize,
+        "job_deserializer": jobs.deserialize,
+        "expires_extra_ms": jobs.EXPIRES_EXTRA_MS,
+        "functions": [
+            func(work.function(topic), name=jobs.function_of(topic), timeout=work.JOB_SECONDS, max_tries=work.MAX_TRIES, keep_result=0)
+            for topic in work.TOPICS
+        ],
+        "cron_jobs": [_cron(name) for name in sweeps.SWEEPS],
+        "on_startup": _startup(given),
+        "on_shutdown": shutdown,
+        "keep_result": 0,  # else a finished job's name is taken for an hour, and the next nudge for it is refused
+        "max_tries": work.MAX_TRIES,
+        "job_timeout": work.JOB_SECONDS,  # + 10 s is how long the job of a killed worker lies still
+        "max_jobs": 20,
+        "poll_delay": POLL_SECONDS,
+        "health_check_interval": 10,
+        "job_completion_wait": COMPLETION_SECONDS,
+        "log_results": False,
+    }
+    return type("WorkerSettings", (), body)
+
+
+def _cron(name: str) -> Any:
+    _, every, limit = sweeps.SWEEPS[name]
+    # The sweep stops itself at its limit; arq's own comes after that.
+    seconds = set(range(0, 60, every))
+    return cron(sweeps.function(name), name=f"sweep:{name}", second=seconds, microsecond=0, unique=True, timeout=limit + 2)
+
+
+def _startup(given: Settings) -> Any:
+    async def startup(ctx: dict[Any, Any]) -> None:
+        # arq says a line or two for every job, cron runs included: ten a second that nobody asked for.
+        logging.getLogger("arq").setLevel(logging.WARNING)
+        tools = open_tools(given, ctx["redis"])
+        ctx[TOOLS] = tools
+        ctx[TASKS] = [
+            asyncio.create_task(relay.listen(tools), name="relay"),
+            asyncio.create_task(sweeps.beat(tools), name="heartbeat"),
+        ]
+        for task in ctx[TASKS]:
+            task.add_done_callback(_ended)
+        log.info("worker started", worker=tools.name)
+
+    return startup
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("a task of the worker died; sweeps go on", task=task.get_name(), exc_info=task.exception())
+
+
+async def shutdown(ctx: dict[Any, Any]) -> None:
+    """End what startup began. arq closes its own pool."""
+    if TOOLS not in ctx:  # it never came up
+        return
+    for task in ctx[TASKS]:
+        task.cancel()
+    for task in ctx[TASKS]:
+        with suppress(asyncio.CancelledError):
+            await task
+    tools = tools_of(ctx)
+    await tools.close()
+    log.info("worker stopped", worker=tools.name)

@@ -1,0 +1,184 @@
+"""What nobody asks for: the clock's work. Each sweep may be skipped, late or doubled; every step is an action that is safe to repeat."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from redis.exceptions import RedisError
+from sqlalchemy import CursorResult, func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from live.infra.db import utc_now
+from live.infra.keys import ALIVE
+from live.offers.tables import Offer, Team
+from live.orders.actions import expire_due, payment_arrived
+from live.orders.tables import Order
+from live.payments.actions import ask_provider
+from live.payments.tables import PayAttempt
+from live.promotions.coupon.actions import end_coupon
+from live.promotions.flash_sale.actions import end_sale
+from live.promotions.group_buy.actions import close_team, end_group
+from live.protocol.codes import Code, Refusal
+from workers.archive import archive
+from workers.relay import nudge_waiting
+from workers.tools import Tools, tools_of
+
+log = structlog.get_logger("worker")
+
+End = Callable[[AsyncSession, int, datetime], Awaitable[Any]]
+ENDS: Mapping[str, End] = {"sale": end_sale, "coupon": end_coupon, "group": end_group}
+
+BEAT_SECONDS = 3.0  # readiness looks for a beat of the last 10 s: two may be late
+FORGOTTEN_SECONDS = 60  # a worker that is gone is taken off the list
+ASKED_AT_ONCE = 50  # queries to the provider a sweep: 10 a second, far below its limits
+SILENT_AT_ONCE = 2000
+ASKED_TTL_SECONDS = 3600  # longer than any hold: an attempt is asked about once, at half-time
+HALF_TIME_SEEN = timedelta(minutes=2)  # a worker that was away this long still asks; after that the deadline is near enough
+LONGEST_HOLD = timedelta(minutes=15)  # orders whose half-time can have passed have their deadline within this
+KEPT = timedelta(days=1)  # done rows, dead codes: long enough to look into yesterday's trouble
+PURGED_AT_ONCE = 5000
+
+
+async def expire(tools: Tools, now: datetime) -> int:
+    """Orders past their deadline are closed at the provider, then their units go back."""
+    return await expire_due(tools.db, tools.gateway, now)
+
+
+async def ask(tools: Tools, now: datetime) -> int:
+    """Half-way to the deadline ask the provider about attempts it has told nothing of: notices are not promised.
+
+    The deadline itself asks through `expire`, which closes every attempt.
+    """
+    half = col(PayAttempt.created_at) + (col(PayAttempt.expires_at) - col(PayAttempt.created_at)) / 2
+    query = (
+        select(col(Order.no), func.max(col(PayAttempt.out_trade_no)))
+        .join(PayAttempt, col(PayAttempt.order_no) == col(Order.no))
+        .where(
+            col(Order.state) == "AWAIT_PAY",
+            col(Order.pay_until).between(now, now + LONGEST_HOLD),  # has an index
+            col(PayAttempt.state) == "SENT",
+            half.between(now - HALF_TIME_SEEN, now),
+        )
+        .group_by(col(Order.no), col(Order.pay_until))
+        .order_by(col(Order.pay_until))
+        .limit(SILENT_AT_ONCE)
+    )
+    async with tools.db.begin() as session:
+        silent = {f"asked:{trade}": no for no, trade in (await session.execute(query)).all()}
+    if not silent:
+        return 0
+    known = await tools.redis.mget(list(silent))
+    fresh = [(key, no) for (key, no), value in zip(silent.items(), known, strict=True) if value is None]
+    for key, order_no in fresh[:ASKED_AT_ONCE]:
+        state = await ask_provider(tools.db, tools.gateway, order_no, payment_arrived, now)
+        await tools.redis.set(key, state, ex=ASKED_TTL_SECONDS)
+        log.info("asked the provider", order=order_no, state=state)
+    return len(fresh[:ASKED_AT_ONCE])
+
+
+async def end_due(tools: Tools, now: datetime) -> int:
+    """Offers whose time is over are ended, each by its own kind's rules."""
+    query = select(col(Offer.id), col(Offer.kind)).where(col(Offer.phase) == "open", col(Offer.closes_at) <= now).order_by(col(Offer.id))
+    async with tools.db.begin() as session:
+        due = [(int(offer_id or 0), kind) for offer_id, kind in (await session.execute(query)).all()]
+    ended = 0
+    for offer_id, kind in due:
+        try:
+            async with tools.db.begin() as session:
+                await ENDS[kind](session, offer_id, now)
+        except Refusal as refusal:
+            if refusal.code is not Code.STATE:  # STATE: the host was faster
+                raise
+        else:
+            ended += 1
+            log.info("offer ended by the clock", offer=offer_id, kind=kind)
+    return ended
+
+
+async def close_teams(tools: Tools, now: datetime) -> int:
+    """Teams that wait for their last held seats are asked again."""
+    async with tools.db.begin() as session:
+        query = select(col(Team.offer_id)).where(col(Team.state) == "closing").order_by(col(Team.offer_id))
+        closing = [int(offer_id) for offer_id in (await session.execute(query)).scalars()]
+    decided = 0
+    for offer_id in closing:
+        async with tools.db.begin() as session:
+            state = await close_team(session, offer_id, now)
+        if state != "waiting":
+            decided += 1
+            log.info("group decided", offer=offer_id, state=state)
+    return decided
+
+
+async def purge(tools: Tools, now: datetime) -> int:
+    """Throw away what has served its purpose: done job rows, phone codes past their time, wrong codes at desks."""
+    statements = (
+        "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE kind = 'job' AND done_at < :before LIMIT :most)",
+        "DELETE FROM phone_code WHERE id IN (SELECT id FROM phone_code WHERE expires_at < :before LIMIT :most)",
+        "DELETE FROM desk_failure WHERE id IN (SELECT id FROM desk_failure WHERE at < :before LIMIT :most)",
+    )
+    gone = 0
+    for statement in statements:
+        async with tools.db.begin() as session:
+            result = await session.execute(text(statement), {"before": now - KEPT, "most": PURGED_AT_ONCE})
+            assert isinstance(result, CursorResult)
+            gone += result.rowcount
+    return gone
+
+
+async def nudge(tools: Tools, now: datetime) -> int:
+    """Whatever is undone is nudged again: what the relay missed, what was not due, what a worker died over."""
+    del now  # the rows are compared with the database's clock
+    return await nudge_waiting(tools)
+
+
+Sweep = Callable[[Tools, datetime], Awaitable[int]]
+# Sweep -> (seconds between runs, limit of one run in seconds). A minute must be a multiple of the first.
+SWEEPS: dict[str, tuple[Sweep, int, int]] = {
+    "expire": (expire, 1, 10),  # a buyer watches the countdown end, and others wait for the unit
+    "end_due": (end_due, 1, 4),
+    "close_teams": (close_teams, 2, 4),
+    "archive": (archive, 2, 4),
+    "ask": (ask, 5, 10),
+    "nudge": (nudge, 5, 4),
+    "purge": (purge, 60, 10),
+}
+
+
+def function(name: str) -> Any:
+    """The coroutine arq's clock runs. A failure is logged and left to the next run; two runs of one sweep never meet in a process."""
+    sweep, _, limit = SWEEPS[name]
+    underway = asyncio.Lock()
+
+    async def run(ctx: dict[Any, Any]) -> None:
+        if underway.locked():
+            return
+        async with underway:
+            try:
+                async with asyncio.timeout(limit):
+                    count = await sweep(tools_of(ctx), utc_now())
+            except Exception:  # read loop: the next run is the retry
+                log.exception("sweep failed", sweep=name)
+            else:
+                log.debug("swept", sweep=name, count=count)
+
+    run.__qualname__ = f"sweep_{name}"
+    return run
+
+
+async def beat(tools: Tools) -> None:
+    """Says that this worker lives, until cancelled."""
+    while True:
+        try:
+            now = int(time.time())
+            await tools.redis.zadd(ALIVE + "worker", {tools.name: now})
+            await tools.redis.zremrangebyscore(ALIVE + "worker", "-inf", now - FORGOTTEN_SECONDS)
+        except (RedisError, OSError) as error:
+            log.warning("no heartbeat", error=repr(error)[:300])
+        await asyncio.sleep(BEAT_SECONDS)
