@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     hub_port: int = 8001
     simulator_port: int = 8002
     public_web_url: str | None = None  # as browsers see it; default http://host:web_port
-    public_hub_url: str | None = None  # default ws://host:hub_port
+    public_hub_url: str | None = None  # the socket's address as browsers see it; default ws://host:hub_port/ws
     trusted_proxies: str = ""  # comma-separated addresses whose X-Forwarded-For is believed
     allowed_origins: str = ""  # comma-separated; default: the public web address
     metrics_token: str | None = None  # loopback may always read /metrics; others need this
@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     @property
     def hub_url(self) -> str:
         """Where sockets reach the hub."""
-        return (self.public_hub_url or f"ws://{self.host}:{self.hub_port}").rstrip("/")
+        return self.public_hub_url or f"ws://{self.host}:{self.hub_port}/ws"
 
     @property
     def simulator_url(self) -> str:

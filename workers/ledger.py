@@ -26,13 +26,14 @@ FOR_GOOD = 2**53 - 1  # epoch ms of a mute without an end
 async def facts(connection: AsyncConnection, room: str) -> tuple[dict[str, int], dict[str, tuple[int, Mapping[str, Any]]]]:
     """What a rebuilt room needs besides stock: who is muted, and the bars of its teams."""
     muted: dict[str, int] = {}
-    rows = await connection.execute(text("SELECT who, until FROM mute WHERE room_id = :r AND (until IS NULL OR until > now())"), {"r": room})
+    query = text("SELECT who, until FROM mute WHERE room_id = :r AND (until IS NULL OR until > now())")
+    rows = await connection.execute(query, {"r": room})
     for who, until in rows.all():
         muted[who] = epoch_ms(until) if isinstance(until, datetime) else FOR_GOOD
     bars: dict[str, tuple[int, Mapping[str, Any]]] = {}
     teams = text("SELECT t.*, o.terms FROM team t JOIN offer o ON o.id = t.offer_id WHERE o.room_id = :r")
     for row in (await connection.execute(teams, {"r": room})).mappings().all():
-        bars[f"team:{row['offer_id']}"] = (int(row["version"]), bar(row, row["terms"]))
+        bars[f"team:{row['offer_id']}"] = (int(row["version"]), bar(dict(row), row["terms"]))
     return muted, bars
 
 

@@ -28,8 +28,14 @@ def __getattr__(name: str) -> Any:
     """`WorkerSettings` is made when arq asks for it, so that importing this module reads no environment."""
     if name == "WorkerSettings":
         set_up_logs("worker")
+        logging.getLogger("arq.worker").addFilter(_worth_a_line)  # a level would be taken back by arq's own set-up of logs
         return worker_settings(settings())
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _worth_a_line(record: logging.LogRecord) -> bool:
+    """arq says two lines for every job, the clock's included: ten a second that nobody asked for."""
+    return record.levelno >= logging.WARNING
 
 
 def worker_settings(given: Settings) -> type:
@@ -71,8 +77,6 @@ def _cron(name: str) -> Any:
 
 def _startup(given: Settings) -> Any:
     async def startup(ctx: dict[Any, Any]) -> None:
-        # arq says a line or two for every job, cron runs included: ten a second that nobody asked for.
-        logging.getLogger("arq").setLevel(logging.WARNING)
         tools = open_tools(given, ctx["redis"])
         ctx[TOOLS] = tools
         ctx[TASKS] = [

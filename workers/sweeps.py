@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 from redis.exceptions import RedisError
-from sqlalchemy import CursorResult, func, select, text
+from sqlalchemy import CursorResult, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -18,9 +18,7 @@ from live.infra.db import utc_now
 from live.infra.keys import ALIVE
 from live.offers.tables import Offer, Team
 from live.orders.actions import expire_due, payment_arrived
-from live.orders.tables import Order
 from live.payments.actions import ask_provider
-from live.payments.tables import PayAttempt
 from live.promotions.coupon.actions import end_coupon
 from live.promotions.flash_sale.actions import end_sale
 from live.promotions.group_buy.actions import close_team, end_group
@@ -50,27 +48,22 @@ async def expire(tools: Tools, now: datetime) -> int:
     return await expire_due(tools.db, tools.gateway, now)
 
 
+_SILENT = text(
+    "SELECT o.no, max(a.out_trade_no) FROM orders o JOIN pay_attempt a ON a.order_no = o.no"
+    " WHERE o.state = 'AWAIT_PAY' AND o.pay_until BETWEEN :now AND :latest AND a.state = 'SENT'"  # the first two have an index
+    " AND a.created_at + (a.expires_at - a.created_at) / 2 BETWEEN :since AND :now"
+    " GROUP BY o.no, o.pay_until ORDER BY o.pay_until LIMIT :most"
+)
+
+
 async def ask(tools: Tools, now: datetime) -> int:
     """Half-way to the deadline ask the provider about attempts it has told nothing of: notices are not promised.
 
     The deadline itself asks through `expire`, which closes every attempt.
     """
-    half = col(PayAttempt.created_at) + (col(PayAttempt.expires_at) - col(PayAttempt.created_at)) / 2
-    query = (
-        select(col(Order.no), func.max(col(PayAttempt.out_trade_no)))
-        .join(PayAttempt, col(PayAttempt.order_no) == col(Order.no))
-        .where(
-            col(Order.state) == "AWAIT_PAY",
-            col(Order.pay_until).between(now, now + LONGEST_HOLD),  # has an index
-            col(PayAttempt.state) == "SENT",
-            half.between(now - HALF_TIME_SEEN, now),
-        )
-        .group_by(col(Order.no), col(Order.pay_until))
-        .order_by(col(Order.pay_until))
-        .limit(SILENT_AT_ONCE)
-    )
+    values = {"now": now, "latest": now + LONGEST_HOLD, "since": now - HALF_TIME_SEEN, "most": SILENT_AT_ONCE}
     async with tools.db.begin() as session:
-        silent = {f"asked:{trade}": no for no, trade in (await session.execute(query)).all()}
+        silent = {f"asked:{trade}": no for no, trade in (await session.execute(_SILENT, values)).all()}
     if not silent:
         return 0
     known = await tools.redis.mget(list(silent))

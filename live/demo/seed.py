@@ -138,6 +138,12 @@ async def seed(db: Database, now: datetime, given: Settings | None = None) -> De
     return DemoShop(ROOM, tuple(clerks), wanted, (*ACCOUNTS, *clerks.values()) if kept else (), clerks if kept else {}, PASSWORD)
 
 
+def logins() -> list[dict[str, str]]:
+    """The demo's accounts, as its start page lists them."""
+    accounts = [(account, account) for account in ACCOUNTS] + [(f"clerk-{code}", "clerk") for code, *_ in STORES]
+    return [{"account": account, "password": PASSWORD, "role": role} for account, role in accounts]
+
+
 def csv_text() -> str:
     """The goods as an owner would import them."""
     sheet = io.StringIO()

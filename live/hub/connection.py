@@ -129,9 +129,9 @@ class Connection(asyncio.Protocol):
 
     def _frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.TEXT:
-            self.parts = [frame.data]
+            self.parts = [bytes(frame.data)]
         elif frame.opcode is Opcode.CONT and self.parts is not None:
-            self.parts.append(frame.data)
+            self.parts.append(bytes(frame.data))
         elif frame.opcode is Opcode.BINARY:
             self.ws.fail(1003, "text only")
             return

@@ -1,8 +1,7 @@
-"""Commands become answers. Buys and claims of a room are gathered and decided by one turnstile call; their verdicts come from the ledger."""
+"""Commands become answers. Buys and claims of a room are gathered for one turnstile call; their verdicts come from the ledger."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -136,7 +136,8 @@ class RoomFeed:
         self._fold(found)
         self._state_news.clear()
         if not first:
-            frame = text_frame(b'{"reset":{"e":%s,"s":%d,"p":%d,"snap":%s}}' % (orjson.dumps(self.epoch), self.at.seq, self.at.own, self.snapshot()))
+            where = (orjson.dumps(self.epoch), self.at.seq, self.at.own, self.snapshot())
+            frame = text_frame(b'{"reset":{"e":%s,"s":%d,"p":%d,"snap":%s}}' % where)
             await self._sweep(lambda connection: connection.push(frame, frame, frame))
         found.events, found.own_entries, found.chat, found.chat_all = [], [], [], []
         return found

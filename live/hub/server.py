@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -61,6 +62,7 @@ class Hub:
         self.not_before: dict[str, bytes] = {}
         self.tasks: set[asyncio.Task[Any]] = set()
         self.draining = False
+        self.emptied = asyncio.Event()
         self.pubsub = self.redis.pubsub(ignore_subscribe_messages=True)
 
     # rooms and members
@@ -116,6 +118,8 @@ class Hub:
     def forget(self, connection: Connection) -> None:
         """A socket is gone."""
         self.connections.discard(connection)
+        if self.draining and not self.connections:
+            self.emptied.set()
         if connection.feed is not None:
             connection.feed.leave(connection)
             connection.feed = None
@@ -234,13 +238,15 @@ class Hub:
     async def drain(self) -> None:
         """Tell everybody when to come back, spread over a window, and close."""
         self.draining = True
+        if not self.connections:
+            self.emptied.set()
         for number, connection in enumerate(list(self.connections), 1):
             connection.close(Close.DRAIN, after=random.randint(0, self.settings.hub_return_ms))  # noqa: S311 - a spread, not a secret
             if number % 500 == 0:
                 await asyncio.sleep(0)
-        until = time.monotonic() + self.settings.hub_drain_seconds
-        while self.connections and time.monotonic() < until:
-            await asyncio.sleep(0.02)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.hub_drain_seconds):
+                await self.emptied.wait()
         for connection in list(self.connections):
             if connection.transport is not None:
                 connection.transport.abort()

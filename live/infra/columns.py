@@ -43,7 +43,7 @@ def words_or_none(**kwargs: Any) -> Any:
 
 def moment(**kwargs: Any) -> Any:
     """An aware timestamp; the database's clock when nothing is given."""
-    return Field(default=None, sa_type=TIMESTAMP, sa_column_kwargs={"server_default": func.now()}, nullable=False, **kwargs)  # type: ignore[call-overload]
+    return Field(default=None, sa_type=TIMESTAMP, sa_column_kwargs={"server_default": func.now()}, nullable=False, **kwargs)
 
 
 def moment_or_none(**kwargs: Any) -> Any:

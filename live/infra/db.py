@@ -61,7 +61,7 @@ class Database:
         """A connection of its own outside the pool, in autocommit: for LISTEN and for locks that end with the connection."""
         url = self.engine.url
         return await psycopg.AsyncConnection.connect(
-            autocommit=True, host=url.query.get("host") or url.host, port=url.port, user=url.username,
+            autocommit=True, host=str(url.query.get("host") or url.host), port=url.port, user=url.username,
             password=url.password, dbname=url.database, connect_timeout=5,
         )  # fmt: skip
 

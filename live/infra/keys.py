@@ -1,4 +1,4 @@
-"""Every Redis key and its life. All keys of a room carry the `{room}` hash tag, so a room lives in one slot and any script runs on one node.
+"""Every Redis key and its life. All keys of a room carry the `{room}` hash tag: one slot, one node, one script.
 
 Per room (no TTL: a room's keys live as long as the room; a rebuild makes them anew from SQL):
 `meta`     hash: fence, run_id, epoch (of the log), seq, sv (state version), act_no, own (top own position), cn (comment number)

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
 
 from live.infra.tables import Outbox, RoomClock, RoomState
 
@@ -35,10 +36,10 @@ async def act(
     """
     clock = insert(RoomClock).values(room_id=room_id, act_no=1)
     clock = clock.on_conflict_do_update(index_elements=["room_id"], set_={"act_no": RoomClock.act_no + 1})
-    number = int((await session.execute(clock.returning(RoomClock.act_no))).scalar_one())  # type: ignore[arg-type]
+    number = int((await session.execute(clock.returning(col(RoomClock.act_no)))).scalar_one())
     for key, value in (state or {}).items():
         if value is None:
-            await session.execute(delete(RoomState).where(RoomState.room_id == room_id, RoomState.key == key))  # type: ignore[arg-type]
+            await session.execute(delete(RoomState).where(col(RoomState.room_id) == room_id, col(RoomState.key) == key))
         else:
             row = insert(RoomState).values(room_id=room_id, key=key, value=value)
             await session.execute(row.on_conflict_do_update(index_elements=["room_id", "key"], set_={"value": value}))
@@ -55,7 +56,7 @@ async def act(
 
 async def room_state(session: AsyncSession, room_id: str, key: str) -> dict[str, Any] | None:
     """One state key as the last act left it."""
-    query = select(RoomState.value).where(RoomState.room_id == room_id, RoomState.key == key)  # type: ignore[call-overload]
+    query = select(col(RoomState.value)).where(col(RoomState.room_id) == room_id, col(RoomState.key) == key)
     found: dict[str, Any] | None = (await session.execute(query)).scalar_one_or_none()
     return found
 
@@ -88,14 +89,14 @@ async def job(session: AsyncSession, topic: str, key: str, payload: Mapping[str,
 async def claim(session: AsyncSession, topic: str, key: str | None = None, limit: int = 200) -> list[Outbox]:
     """Undone rows of a topic that no other worker holds, oldest first, locked until this transaction ends."""
     query = select(Outbox).where(
-        Outbox.kind == "job",  # type: ignore[arg-type]
-        Outbox.topic == topic,  # type: ignore[arg-type]
-        Outbox.done_at.is_(None),  # type: ignore[union-attr]
-        Outbox.due_at <= func.now(),  # type: ignore[operator,arg-type]
+        col(Outbox.kind) == "job",
+        col(Outbox.topic) == topic,
+        col(Outbox.done_at).is_(None),
+        col(Outbox.due_at) <= func.now(),
     )
     if key is not None:
-        query = query.where(Outbox.key == key)  # type: ignore[arg-type]
-    query = query.order_by(Outbox.id).limit(limit).with_for_update(skip_locked=True)  # type: ignore[arg-type]
+        query = query.where(col(Outbox.key) == key)
+    query = query.order_by(col(Outbox.id)).limit(limit).with_for_update(skip_locked=True)
     return list((await session.execute(query)).scalars())
 
 

@@ -16,27 +16,29 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 def connect(url: str, *, timeout: float = 5.0) -> Redis:
     """A client for everything that may be repeated: it reconnects and sends again. `timeout` seconds must exceed any block + 1 s."""
-    return Redis.from_url(
+    client: Redis = Redis.from_url(
         url,
         socket_timeout=timeout,
         socket_connect_timeout=2.0,
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 5),  # type: ignore[no-untyped-call]
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 5),
         retry_on_error=[OSError, RedisConnectionError, RedisTimeoutError],
         health_check_interval=0,
     )
+    return client
 
 
 def connect_buying(url: str, *, timeout: float = 2.0) -> Redis:
     """A client of the buy path: it may connect again but never sends a command twice by itself; callers resend with the same rid."""
-    return Redis.from_url(
+    client: Redis = Redis.from_url(
         url,
         socket_timeout=timeout,
         socket_connect_timeout=1.0,
-        retry=Retry(NoBackoff(), 0),  # type: ignore[no-untyped-call]
+        retry=Retry(NoBackoff(), 0),
         retry_on_error=[],
         retry_on_timeout=False,
         health_check_interval=0,
     )
+    return client
 
 
 class Script:

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
 
 from live.infra import outbox
 from live.infra.db import epoch_ms
@@ -66,7 +67,7 @@ async def open_offer(
     await outbox.act(
         session,
         room_id,
-        events=[event("offer.opened", OfferOpened(offer=offer_id, kind=kind))],  # type: ignore[arg-type]
+        events=[event("offer.opened", OfferOpened.model_validate({"offer": offer_id, "kind": kind}))],
         state={f"offer:{offer_id}": view(offer).model_dump(mode="json")},
         offers={offer_id: turnstile(offer, stock, team.size if team else None)},
     )
@@ -92,7 +93,7 @@ def turnstile(offer: Offer, left: Mapping[str, int], seats: int | None) -> dict[
 
 async def lock_offer(session: AsyncSession, offer_id: int) -> Offer:
     """The offer's row, locked. Refusal(NOT_FOUND)."""
-    offer = (await session.execute(select(Offer).where(Offer.id == offer_id).with_for_update())).scalar_one_or_none()  # type: ignore[arg-type]
+    offer = (await session.execute(select(Offer).where(col(Offer.id) == offer_id).with_for_update())).scalar_one_or_none()
     if offer is None:
         raise Refusal(Code.NOT_FOUND, what="offer")
     return offer
@@ -120,7 +121,7 @@ async def end_offer(session: AsyncSession, offer_id: int, now: datetime) -> Offe
 
 async def give_back(session: AsyncSession, offer: Offer) -> None:
     """Ask the ledger to return what is left of an ended offer to the stores."""
-    query = select(Allotment.location).where(Allotment.offer_id == offer.id)  # type: ignore[call-overload]
+    query = select(col(Allotment.location)).where(col(Allotment.offer_id) == offer.id)
     for location in (await session.execute(query)).scalars():
         entry = {"kind": "RETURN", "rid": f"end:{offer.id}:{location}", "location": location, "lines": [[offer.id, 0]]}
         await outbox.house(session, offer.room_id, entry)

@@ -6,6 +6,7 @@ The two cannot be read at one moment together. Each is read, SQL is read again, 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -172,7 +173,8 @@ async def audit(db: Database, redis: Redis) -> dict[str, Any]:
 # What shows hold of a store's stock is what their allotments say, less what was collected.
 _STOCK = """
 WITH carved AS (
-  SELECT o.sku_id, a.location, sum(a.total) AS total FROM allotment a JOIN offer o ON o.id = a.offer_id WHERE o.sku_id IS NOT NULL GROUP BY 1, 2),
+  SELECT o.sku_id, a.location, sum(a.total) AS total FROM allotment a JOIN offer o ON o.id = a.offer_id
+  WHERE o.sku_id IS NOT NULL GROUP BY 1, 2),
 gone AS (SELECT sku_id, location, -sum(qty) AS qty FROM stock_change WHERE cause LIKE 'collect:%' GROUP BY 1, 2)
 SELECT s.sku_id, s.location, s.allotted, coalesce(c.total, 0) - coalesce(g.qty, 0) AS wanted
 FROM stock s LEFT JOIN carved c ON c.sku_id = s.sku_id AND c.location = s.location
@@ -194,8 +196,6 @@ async def _run() -> dict[str, Any]:
 
 def main(as_json: bool) -> int:
     """Print the audit; 0 when everything balances."""
-    import sys
-
     found = asyncio.run(_run())
     if as_json:
         sys.stdout.write(orjson.dumps(found).decode() + "\n")
@@ -203,9 +203,12 @@ def main(as_json: bool) -> int:
     for room in found["rooms"]:
         sys.stdout.write(f"{room['room']}: {'balanced' if room['balanced'] else 'NOT BALANCED'}\n")
         for terms in room["offers"]:
-            sums = f"total {terms['total']} = left {terms['left']} + in flight {terms['in_flight']} + held {terms['held']} + sold {terms['sold']}"
-            sys.stdout.write(f"  offer {terms['offer']} at {terms['location']}: {sums}{''.join('  FAULT ' + f for f in terms['faults'])}\n")
+            names = ("left", "in_flight", "held", "sold")
+            sums = f"total {terms['total']} = " + " + ".join(f"{name.replace('_', ' ')} {terms[name]}" for name in names)
+            faults = "".join(f"  FAULT {fault}" for fault in terms["faults"])
+            sys.stdout.write(f"  offer {terms['offer']} at {terms['location']}: {sums}{faults}\n")
     for fault in found["stock"]:
-        sys.stdout.write(f"stock of SKU {fault['sku_id']} at {fault['location']}: allotted {fault['allotted']}, should be {fault['wanted']}\n")
+        where = f"stock of SKU {fault['sku_id']} at {fault['location']}"
+        sys.stdout.write(f"{where}: allotted {fault['allotted']}, should be {fault['wanted']}\n")
     sys.stdout.write("balanced\n" if found["balanced"] else "NOT BALANCED\n")
     return 0 if found["balanced"] else 1

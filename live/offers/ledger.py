@@ -1,7 +1,7 @@
 """The ledger: for each room it owns it books intents in groups and applies outbox rows. Any instance may die at any moment.
 
-One lease per room (a PostgreSQL advisory lock on a connection of its own, so a dead owner's leases end with its connection). Safety does not
-depend on the lease: two owners of one room book each rid once, and give back units once.
+One lease per room: a PostgreSQL advisory lock on a connection of its own, so a dead owner's leases end with it. Safety does not depend on
+the lease: two owners of one room book each rid once, and give back units once.
 """
 
 from __future__ import annotations

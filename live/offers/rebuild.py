@@ -59,7 +59,7 @@ async def rebuild(redis: Redis, db: Database, room: str, facts: RoomFacts) -> in
         pipe.hset(room_key(room, "muted"), mapping={who: str(until) for who, until in muted.items()})
     for key, (version, value) in bars.items():
         state[key] = dict(value)
-        pipe.hset(room_key(room, "meta"), f"count:{key}", version)
+        pipe.hset(room_key(room, "meta"), f"count:{key}", str(version))
     pipe.sadd(ROOMS, room)
     await pipe.execute()
     keys = [room_key(room, name) for name in ("meta", "log", "state", "intents", "own")]
@@ -97,7 +97,7 @@ async def _snapshot(
     for row in offers:
         seats = None if row["size"] is None else int(row["size"]) - int(row["held"]) - int(row["paid"])
         left = {place: int(total) - int(taken) for offer, place, total, taken, _ in places if offer == row["id"]}
-        hashes[int(row["id"])] = turnstile(_offer(row), left, seats)
+        hashes[int(row["id"])] = turnstile(_offer(dict(row)), left, seats)
         hashes[int(row["id"])] |= {f"move:{place}": str(no) for offer, place, _, _, no in places if offer == row["id"]}
         hashes[int(row["id"])] |= {"out": "1" if sum(left.values()) <= 0 else "0"}
     used: dict[int, list[tuple[str, int]]] = {}
@@ -118,4 +118,5 @@ def _offer(row: Mapping[str, Any]) -> Offer:
 _LIVE = "o.room_id = :r AND (o.phase = 'open' OR EXISTS (SELECT 1 FROM allotment a WHERE a.offer_id = o.id AND a.total > 0))"
 _OFFERS = f"SELECT o.*, t.size, t.held, t.paid FROM offer o LEFT JOIN team t ON t.offer_id = o.id WHERE {_LIVE} ORDER BY o.id"
 _PLACES = f"SELECT a.offer_id, a.location, a.total, a.taken, a.move_no FROM allotment a JOIN offer o ON o.id = a.offer_id WHERE {_LIVE}"
-_USED = f"SELECT q.offer_id, q.person, q.used FROM quota q JOIN offer o ON o.id = q.offer_id WHERE o.phase = 'open' AND q.used > 0 AND {_LIVE}"
+_USED = f"""SELECT q.offer_id, q.person, q.used FROM quota q JOIN offer o ON o.id = q.offer_id
+  WHERE o.phase = 'open' AND q.used > 0 AND {_LIVE}"""

@@ -33,7 +33,7 @@ class IntentLine:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What the turnstile let through. `id` is its stream id; `hub` the process that waits for the verdict; with `ask`: only answer from SQL."""
+    """What the turnstile let through. `id` is its stream id; `hub` the process that waits; with `ask`: only answer from SQL."""
 
     id: str
     rid: str

@@ -60,7 +60,7 @@ class Allotment(SQLModel, table=True):
 
 
 class Movement(SQLModel, table=True):
-    """Each change of an allotment, once: (rid, offer, kind) is unique. `qty` changes `taken` (HOLD, RELEASE, RESTOCK) or `total` (ADJUST, RETURN)."""
+    """Each change of an allotment, once per (rid, offer, kind). `qty` changes `taken` (HOLD, RELEASE, RESTOCK) or `total`."""
 
     __tablename__ = "movement"
     __table_args__ = (

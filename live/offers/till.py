@@ -55,7 +55,9 @@ class Booking:
     drifts: list[tuple[Intent, str]] = field(default_factory=list)
 
 
-async def book(connection: AsyncConnection, room: str, intents: Sequence[Intent], bookers: Sequence[Booker], bar: Bar, now: datetime) -> Booking:
+async def book(
+    connection: AsyncConnection, room: str, intents: Sequence[Intent], bookers: Sequence[Booker], bar: Bar, now: datetime
+) -> Booking:
     """Book a group in stream order, inside the caller's transaction. A constraint that fires passes through: the caller halves."""
     result = Booking()
     fence = (await connection.execute(text("SELECT fence FROM fence WHERE room_id = :r FOR SHARE"), {"r": room})).scalar_one_or_none()
@@ -103,16 +105,17 @@ def _decide(intent: Intent, known: Mapping[str, Booked], accepted: dict[str, Int
 
 
 Rows = dict[tuple[int, str], dict[str, Any]]
+Locked = tuple[Counters, Rows, dict[int, OfferFacts], dict[int, dict[str, Any]]]
 
 
-async def _lock(connection: AsyncConnection, intents: Sequence[Intent]) -> tuple[Counters, Rows, dict[int, OfferFacts], dict[int, dict[str, Any]]]:
+async def _lock(connection: AsyncConnection, intents: Sequence[Intent]) -> Locked:
     pairs = sorted({(offer, intent.at) for intent in intents for offer in intent.units()})
     ids = sorted({offer for offer, _ in pairs})
     people = sorted({(offer, intent.person) for intent in intents for offer in intent.units()})
     places = {"offers": [o for o, _ in pairs], "places": [p for _, p in pairs]}
     rows: Rows = {}
-    for row in (await connection.execute(text(_ALLOTMENTS), places)).mappings().all():
-        rows[(int(row["offer_id"]), row["location"])] = dict(row)
+    for found in (await connection.execute(text(_ALLOTMENTS), places)).mappings().all():
+        rows[(int(found["offer_id"]), found["location"])] = dict(found)
     offers: dict[int, OfferFacts] = {}
     for row in (await connection.execute(text(_OFFERS), {"ids": ids})).mappings().all():
         offers[int(row["id"])] = OfferFacts(
@@ -125,8 +128,8 @@ async def _lock(connection: AsyncConnection, intents: Sequence[Intent]) -> tuple
         for row in (await connection.execute(text(_TEAMS), {"ids": ids})).mappings().all():
             teams[int(row["offer_id"])] = dict(row)
             counters.seats[int(row["offer_id"])] = int(row["size"]) - int(row["held"]) - int(row["paid"])
-    for pair, row in rows.items():
-        counters.free[pair] = int(row["total"]) - int(row["taken"])
+    for pair, allotment in rows.items():
+        counters.free[pair] = int(allotment["total"]) - int(allotment["taken"])
     for offer, person in people:
         if offer in offers:
             counters.quota_left[(offer, person)] = offers[offer].per_person
@@ -182,7 +185,7 @@ async def hold_seats(connection: AsyncConnection, room: str, offer: int, change:
     """Seats held of a team change; its bar is told. The CHECK on the team is the backstop."""
     query = text("UPDATE team SET held = held + :q, version = version + 1 WHERE offer_id = :o RETURNING *")
     team = (await connection.execute(query, {"q": change, "o": offer})).mappings().one()
-    payload = {"version": int(team["version"]), "value": bar(team, terms)}
+    payload = {"version": int(team["version"]), "value": bar(dict(team), terms)}
     insert = text("INSERT INTO outbox (kind, topic, room_id, key, payload) VALUES ('count', '', :r, :k, CAST(:p AS jsonb))")
     await connection.execute(insert, {"r": room, "k": f"team:{offer}", "p": orjson.dumps(payload).decode()})
 

@@ -29,8 +29,8 @@ class CodeBody(BaseModel):
     code: Annotated[str, Field(min_length=1, max_length=LONGEST_INPUT)]
 
 
-class NoBody(BaseModel):
-    """Nothing but that it was meant: `{}`."""
+class Empty(BaseModel):
+    """Nothing but an object: the address says it all."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -70,7 +70,7 @@ async def queue(request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """POST /v1/desk/tickets/{id}/ready: `{ticket}`."""
     desk = await _desk(request)
-    await security.body(request, NoBody)
+    await security.body(request, Empty)
     async with request.state.db.begin() as session:
         ticket_id = await actions.ready(session, _ticket_id(request), desk, utc_now())
         return _json({"ticket": await queries.ticket(session, ticket_id)})

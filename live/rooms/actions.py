@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
 
 from live.infra import outbox
 from live.infra.db import epoch_ms
@@ -20,7 +21,7 @@ FOR_GOOD = 2**53 - 1  # epoch ms of a mute without an end
 
 def _state(room: Room) -> dict[str, object]:
     title = Names(zh=room.title_zh, en=room.title_en)
-    return view(RoomView(phase=room.phase, title=title, pin=room.pin))  # type: ignore[arg-type]
+    return view(RoomView.model_validate({"phase": room.phase, "title": title, "pin": room.pin}))
 
 
 async def create_room(session: AsyncSession, *, room_id: str, title_zh: str, title_en: str, play_url: str = "", poster: str = "") -> Room:
@@ -60,7 +61,7 @@ async def stop_room(session: AsyncSession, room_id: str, now: datetime) -> tuple
     room.pin = None
     await session.flush()
     await outbox.act(session, room_id, events=[event("room.closed", RoomClosed())], state={"room": _state(room)})
-    open_ = select(Offer).where(Offer.room_id == room_id, Offer.phase == "open").order_by(Offer.id)  # type: ignore[arg-type]
+    open_ = select(Offer).where(col(Offer.room_id) == room_id, col(Offer.phase) == "open").order_by(col(Offer.id))
     return room, list((await session.execute(open_)).scalars())
 
 
@@ -107,7 +108,7 @@ async def unmute(session: AsyncSession, room_id: str, who: str) -> None:
 async def withdraw(session: AsyncSession, room_id: str, chat_id: str, now: datetime) -> None:
     """Take a comment off every screen; the archive keeps it, marked. One not archived yet is marked by a job later."""
     await queries.room(session, room_id)
-    mark = update(CommentRow).where(CommentRow.room_id == room_id, CommentRow.chat_id == chat_id)  # type: ignore[arg-type]
+    mark = update(CommentRow).where(col(CommentRow.room_id) == room_id, col(CommentRow.chat_id) == chat_id)
     await session.execute(mark.values(withdrawn_at=now))
     gone = event("comment.withdrawn", CommentWithdrawn(id=chat_id))
     await outbox.act(session, room_id, events=[gone])

@@ -1,4 +1,4 @@
-"""The Redis side of a room that viewers write to: comments and likes. Everything else of a room is written by the relay and the turnstile."""
+"""The Redis side of a room that viewers write to: comments and likes. All else is written by the relay and the turnstile."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
 
 from live.protocol.codes import Code, Refusal
 from live.rooms.tables import Room
@@ -13,7 +14,7 @@ from live.rooms.tables import Room
 
 async def room(session: AsyncSession, room_id: str, lock: bool = False) -> Room:
     """One room. Refusal(NOT_FOUND)."""
-    query = select(Room).where(Room.id == room_id)  # type: ignore[arg-type]
+    query = select(Room).where(col(Room.id) == room_id)
     found = (await session.execute(query.with_for_update() if lock else query)).scalar_one_or_none()
     if found is None:
         raise Refusal(Code.NOT_FOUND, what="room")

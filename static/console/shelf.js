@@ -64,14 +64,14 @@ function Count({ offer }) {
   </div>`;
 }
 
-function Team({ team, tiers }) {
+function Team({ team, tiers, fen }) {
   const full = team.paid >= team.size;
   return html`<div class="team">
     <div class="row between small"><span><b class="num">${team.paid}</b> / <span class="num">${team.size}</span> ${t("console.seats_paid")}${team.held > 0 && html` <span class="muted num">+${team.held} ${t("console.held")}</span>`}</span>
       <span class=${cls("chip", team.state === "success" && "chip-good", team.state === "failed" && "chip-bad")}>${t(`console.team.${full && team.state === "filling" ? "full" : team.state}`)}</span></div>
     <${Bar} size=${team.size} solid=${team.paid} light=${team.held} mark=${team.minimum} steps=${(tiers || []).slice(1).map((tier) => tier.seats)}
       label=${t("console.team_bar", { paid: team.paid, size: team.size })} />
-    <ol class="tiers">${(tiers || []).map((tier) => html`<li key=${tier.seats} class=${cls(team.fen === tier.fen && "is-now", team.paid >= tier.seats && "is-past")}>
+    <ol class="tiers">${(tiers || []).map((tier) => html`<li key=${tier.seats} class=${cls(fen === tier.fen && "is-now", team.paid >= tier.seats && "is-past")}>
       <b class="num">${money(tier.fen)}</b><small class="num">${t("console.from_seats", { n: tier.seats })}</small></li>`)}</ol>
     <p class="tiny muted">${t(team.paid >= team.minimum ? "console.minimum_met" : "console.minimum_lacks", { n: team.minimum, lacks: team.minimum - team.paid })}</p>
   </div>`;
@@ -89,11 +89,11 @@ function Card({ studio, offer, pinned, may, onStock }) {
           ${open && offer.closes && html`<${Countdown} until=${offer.closes} skew=${studio.room.skew} class="offer-clock" />`}
           ${!open && html`<span class="tag">${t("console.ended")}</span>`}</div>
         <h3>${pick(offer.name)}</h3>
-        <p class="small muted num">${offer.kind !== "coupon" && html`<${Price} fen=${offer.team ? offer.team.fen : offer.fen} was=${offer.list_fen} /> · `}${t("console.per_person_n", { n: offer.per_person })}</p>
+        <p class="small muted num">${offer.kind !== "coupon" && html`<${Price} fen=${offer.team?.fen ?? offer.fen} was=${offer.list_fen} /> · `}${t("console.per_person_n", { n: offer.per_person })}</p>
       </div>
     </div>
     <${Count} offer=${offer} />
-    ${offer.team && html`<${Team} team=${offer.team} tiers=${offer.tiers} />`}
+    ${offer.team && html`<${Team} team=${offer.team} tiers=${offer.tiers} fen=${offer.team.fen ?? offer.fen} />`}
     <${Places} offer=${offer} stores=${studio.place.stores} />
     ${may.run && open && html`<div class="offer-acts">
       <${Button} kind=${pinned ? "btn-soft" : ""} onPress=${() => pinTo(studio, pinned ? null : offer.id)}>${t(pinned ? "console.unpin" : "console.pin")}<//>
@@ -112,9 +112,9 @@ export function Shelf({ studio, may, onOpen, onStock }) {
   const card = (offer) => html`<${Card} key=${offer.id} studio=${studio} offer=${offer} pinned=${offer.id === studio.view.pin && offer.phase === "open"} may=${may} onStock=${onStock} />`;
   return html`<section class="panel shelf" aria-label=${t("console.shelf")}>
     ${may.run && html`<div class="launch">
-      <button type="button" class="btn launch-sale" onClick=${() => onOpen("sale")}>${t("console.open_sale")}<${Key} of="S" /></button>
-      <button type="button" class="btn launch-coupon" onClick=${() => onOpen("coupon")}>${t("console.open_coupon")}<${Key} of="C" /></button>
-      <button type="button" class="btn launch-group" onClick=${() => onOpen("group")}>${t("console.open_group")}<${Key} of="G" /></button>
+      <button type="button" class="btn launch-sale" disabled=${!studio.live} onClick=${() => onOpen("sale")}>${t("console.open_sale")}<${Key} of="S" /></button>
+      <button type="button" class="btn launch-coupon" disabled=${!studio.live} onClick=${() => onOpen("coupon")}>${t("console.open_coupon")}<${Key} of="C" /></button>
+      <button type="button" class="btn launch-group" disabled=${!studio.live} onClick=${() => onOpen("group")}>${t("console.open_group")}<${Key} of="G" /></button>
       <button type="button" class="btn btn-quiet launch-next" disabled=${!open.length} onClick=${() => pinTo(studio, nextPin(offers, studio.view.pin))}>${t("console.pin_next")}<${Key} of="P" /></button>
     </div>`}
     <div class="panel-body">

@@ -10,14 +10,16 @@ const OFFERS = 15_000; // ms; allotments change by our own acts only, other cons
 const DRAW = 100; // ms between two drawings: the room's own tick
 const COMMENTS = 400; // kept on the page; older ones are in the archive
 const SAMPLES = 200; // of the curves: ten minutes at 3 s
-const TOKEN = 4 * 60_000; // ms a socket token is reused; it lives ten minutes
+const EARLY = 3 * 60_000; // ms before a socket token ends at which another is asked for; it lives ten minutes
 
 export class Studio extends Listeners {
-  constructor(id, place) {
+  /** `place`: GET /v1/rooms/{id}. `may.run`: a moderator is not shown offers of the books, figures and refunds, so they are not asked for. */
+  constructor(id, place, may) {
     super();
     this.id = id;
     this.path = `/v1/rooms/${encodeURIComponent(id)}`;
-    this.place = place; // GET /v1/rooms/{id}: stores, titles, hub_url
+    this.place = place;
+    this.may = may;
     this.allotments = new Map(); // offer -> [{location, total, taken}]
     this.views = new Map(); // offer -> {view, team}, as asked for; the socket's are newer
     this.comments = [];
@@ -30,23 +32,21 @@ export class Studio extends Listeners {
     this.samples = []; // {at, viewers, orders}
     this.rtt = null;
     this.timers = {};
-    this.held = null; // {token, at}
+    this.held = null; // {token, expires (epoch ms)}
     this.room = new LiveRoom({ url: place.hub_url, room: id, token: (anew) => this.#token(anew), socket: gauged((ms) => this.#gauge(ms)) });
     this.#listen();
   }
 
   start() {
     this.room.connect();
+    if (!this.may.run) return;
     this.#turn("figures", FIGURES, () => this.askFigures());
     this.#turn("offers", OFFERS, () => this.askOffers());
     this.#turn("refunds", 2 * FIGURES, () => this.askRefunds());
   }
 
   async #token(anew) {
-    if (anew || !this.held || Date.now() - this.held.at > TOKEN) {
-      const { token } = await doors.post("/v1/staff/socket", { room: this.id });
-      this.held = { token, at: Date.now() };
-    }
+    if (anew || !this.held || this.held.expires - Date.now() < EARLY) this.held = await doors.post("/v1/staff/socket", { room: this.id });
     return this.held.token;
   }
 
@@ -101,6 +101,7 @@ export class Studio extends Listeners {
   // -- asked for --
 
   async askFigures() {
+    if (!this.may.run) return;
     this.figuresAt = Date.now();
     try {
       this.figures = await doors.get(`${this.path}/figures`);
@@ -114,6 +115,7 @@ export class Studio extends Listeners {
   }
 
   async askOffers() {
+    if (!this.may.run) return;
     try {
       const { offers } = await doors.get(`${this.path}/offers`);
       for (const { view, allotments, team } of offers) {
@@ -128,6 +130,7 @@ export class Studio extends Listeners {
   }
 
   async askRefunds() {
+    if (!this.may.run) return;
     try {
       this.refunds = (await doors.get(`${this.path}/refunds`)).refunds;
       this.draw();

@@ -22,7 +22,10 @@ export function toWhole(text) {
 const WHY = [
   [/^missing$|^string_too_short$|^empty$/, "empty"],
   [/^string_too_long$|^more than (\d+) characters$/, "too_long"],
-  [/^string_pattern_mismatch$|^a code is/, "pattern"],
+  [/^fewer than (\d+) characters$/, "too_few"],
+  [/^is the (?:account|old one)$/, "other_one"],
+  [/^string_pattern_mismatch$|^a code is|^2 to 32 of/, "pattern"],
+  [/belongs to a store/, "empty"],
   [/^(?:int|float|bool|decimal)_(?:type|parsing|from_float)$|^not a (?:number|price)|^not a whole number/, "number"],
   [/^must be (-?\d+) to (\d+)(?: fen)?$/, "between"],
   [/^greater_than|^less_than/, "range"],
@@ -47,21 +50,24 @@ const WHY = [
   [/^more than (\d+) rows/, "too_many_rows"],
   [/decimals|decimal places/, "decimals"],
   [/^have (\d+)$/, "have"],
+  [/^no such |^unknown /, "unknown"],
 ];
 
 /** A server's `why` in the language of the page; what is not known is shown as it came. */
 export function whyText(why = "") {
   for (const [pattern, key] of WHY) {
     const found = pattern.exec(why);
-    if (found) return t(`login.why.${key}`, { a: found[1] ?? "", b: found[2] ?? "" });
+    if (found) return t(`login.why.${key}`, { a: found[1] ?? "", b: found[2] ?? "", have: found[1] ?? "" });
   }
   return t("login.why.other", { why });
 }
 
 /** A refusal as {field: text}; what belongs to no field stands under "". */
 export function faultsOf(refusal) {
-  const { field, why, location, have } = refusal.facts || {};
+  const { field, why, location, have, state } = refusal.facts || {};
   if (refusal.code === "not_enough_stock") return { [location ? `stock.${location}` : "stock"]: t("login.why.have", { have: have ?? 0 }) };
+  if (refusal.code === "state" && state === "exists" && field) return { [field]: t("login.why.taken") };
+  if (refusal.code === "not_found" && field) return { [field]: t("login.why.unknown") };
   if (refusal.code === "bad_request" && field) return { [field]: whyText(why) };
   return { "": said(refusal) };
 }

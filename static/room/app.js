@@ -2,7 +2,7 @@
 import { html, useStore, useEffect, useState, cls } from "../shared/dom.js";
 import { t, useLang, pick, lang, said } from "../shared/i18n.js";
 import { LangSwitch, Button } from "../shared/parts.js";
-import { Video } from "./video.js";
+import { Speaker, Video } from "./video.js";
 import { Comments, Composer } from "./talk.js";
 import { Hearts } from "./hearts.js";
 import { CouponCard, GroupCard, PinnedCard } from "./cards.js";
@@ -32,10 +32,10 @@ export function App({ shop }) {
     <div class="over">
       <${Head} shop=${shop} title=${title} />
       <${Connection} shop=${shop} />
-      <div class="promos"><${CouponCard} shop=${shop} /><${GroupCard} shop=${shop} /></div>
+      ${room.phase === "live" ? html`<div class="promos"><${CouponCard} shop=${shop} /><${GroupCard} shop=${shop} /></div>` : html`<${Curtain} shop=${shop} phase=${room.phase} />`}
       <${News} news=${shop.news} />
       <${Comments} shop=${shop} />
-      <${PinnedCard} shop=${shop} />
+      ${room.phase === "live" && html`<${PinnedCard} shop=${shop} />`}
       <${Composer} shop=${shop} />
     </div>
     ${shop.sheets.map(({ name, ...facts }) => html`<${SHEETS[name]} key=${name} shop=${shop} ...${facts} onClose=${() => shop.close(name)} />`)}
@@ -55,8 +55,15 @@ function Head({ shop, title }) {
         ${shop.demo && html`<span class="demo-mark" title=${t("demo.note")}>${t("demo")}</span>`}
       </p>
     </div>
-    <${LangSwitch} />
+    <div class="head-end">${shop.picture && html`<button type="button" class=${cls("sound", shop.muted && "sound-off")} aria-label=${t(shop.muted ? "room.unmute" : "room.mute")} onClick=${() => shop.setMuted(!shop.muted)}>
+      <${Speaker} off=${shop.muted} />${shop.muted && html`<span>${t("room.sound")}</span>`}</button>`}<${LangSwitch} /></div>
   </header>`;
+}
+
+/** Before and after the show. */
+function Curtain({ shop, phase }) {
+  return html`<section class="curtain" role="status"><p class="curtain-title">${t(`room.${phase}.title`)}</p><p class="small">${t(`room.${phase}.text`)}</p>
+    ${phase === "ended" && html`<button type="button" class="btn btn-sm" onClick=${() => shop.open("mine")}>${t("orders.title")}</button>`}</section>`;
 }
 
 function Connection({ shop }) {

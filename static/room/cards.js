@@ -43,7 +43,7 @@ export function PinnedCard({ shop }) {
     <${Picture} src=${view.picture} name=${pick(view.name)} class="pinned-picture" />
     <div class="grow">
       <p class="pinned-name"><span class="pinned-mark">${t("room.pinned")}</span>${pick(view.name)}</p>
-      <p class="pinned-facts"><${Price} fen=${offer.team?.fen ?? view.fen} was=${view.list_fen} /><${Left} offer=${offer} />${view.closes && offer.open && html`<span class="left"><${Countdown} until=${view.closes} skew=${shop.live.skew} /></span>`}</p>
+      <p class="pinned-facts"><${Price} fen=${offer.team?.fen ?? view.fen} was=${view.list_fen} /><${Left} offer=${offer} />${view.closes && offer.open && offer.units > 0 && html`<span class="left"><${Countdown} until=${view.closes} skew=${shop.live.skew} /></span>`}</p>
     </div>
     <${ActButton} shop=${shop} offer=${offer} />
   </section>`;
@@ -51,7 +51,7 @@ export function PinnedCard({ shop }) {
 
 /** The newest open coupon, until the person holds all they may. */
 export function CouponCard({ shop }) {
-  const offer = shop.offers().find((one) => one.view.kind === "coupon" && one.open);
+  const offer = shop.offers().find((one) => one.view.kind === "coupon" && one.open && one.units > 0 && shop.couponsOf(one.view.id) < one.view.per_person);
   if (!offer) return null;
   const { view, units } = offer;
   return html`<section class="coupon" key=${view.id} aria-label=${t("offer.kind.coupon")}>
@@ -84,7 +84,7 @@ export function GroupCard({ shop }) {
   if (!offer) return null;
   const { view, team } = offer;
   return html`<section class="group" key=${view.id} aria-label=${t("offer.kind.group")}>
-    <div class="row between"><p class="group-name"><span class="chip chip-accent">${t("offer.kind.group")}</span>${pick(view.name)}</p>
+    <div class="row between"><p class="group-name"><span class="chip chip-accent">${t("offer.kind.group")}</span><span>${pick(view.name)}</span></p>
       <span class="group-price"><${Price} fen=${team.fen} was=${view.list_fen} /></span></div>
     <${GroupBar} view=${view} team=${team} />
     <div class="row between"><p class="group-next">${groupWords(team)}${view.closes && offer.open && html` · <${Countdown} until=${view.closes} skew=${shop.live.skew} />`}</p><${ActButton} shop=${shop} offer=${offer} /></div>

@@ -43,7 +43,7 @@ export function Identify({ shop, then, onClose }) {
       return;
     }
     shop.changedPerson();
-    shop.note(t("login.person.done"), "good");
+    if (!then) shop.note(t("login.person.done"), "good");
     onClose();
     then?.();
   };

@@ -13,7 +13,7 @@ export function MineSheet({ shop, tab = "orders", onClose }) {
   useEffect(() => {
     fetch();
   }, [viewer.you?.sub]);
-  return html`<${Sheet} title=${t("me.title")} onClose=${onClose}>
+  return html`<${Sheet} title=${t("me.title")} onClose=${onClose} cls="sheet-tall">
     <div class="stack">
       <${Who} shop=${shop} />
       <div class="seg" role="tablist">${["orders", "coupons"].map((one) => html`<button type="button" role="tab" aria-selected=${shown === one} class=${cls(shown === one && "seg-on")} onClick=${() => show(one)}>${t(`${one}.title`)}</button>`)}</div>

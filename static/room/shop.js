@@ -29,6 +29,8 @@ export class Shop extends Listeners {
     this.liked = 0;
     this.sumLikes = 0;
     this.drawing = false;
+    this.muted = true; // browsers start a video by itself only without sound
+    this.picture = false; // whether the video is running
   }
 
   start() {
@@ -183,7 +185,6 @@ export class Shop extends Listeners {
     else if (type === "offer.back") this.say(t("room.back", { name }));
     else if (type === "offer.price" && view?.kind === "group") this.say(t("room.fell", { fen: body.fen }));
     else if (type === "team.done") this.say(t(`room.team.${body.state}`, { name }));
-    else if (type === "room.closed") this.say(t("room.ended.title"));
   }
 
   /** Said to screen readers and shown for a moment over the video. */
@@ -197,6 +198,18 @@ export class Shop extends Listeners {
     const known = new Set(held.map((one) => one.id));
     const fresh = list.filter((one) => !known.has(one.id) && !this.withdrawn.has(one.id));
     this.comments = [...held, ...fresh].slice(-COMMENTS);
+  }
+
+  // -- picture and sound --
+
+  showPicture(shown) {
+    this.picture = shown;
+    this.draw();
+  }
+
+  setMuted(muted) {
+    this.muted = muted;
+    this.draw();
   }
 
   // -- hearts --

@@ -58,7 +58,7 @@ export function Composer({ shop }) {
       <input class="say-input" value=${text} maxlength=${MOST} enterkeyhint="send" autocomplete="off" disabled=${closed} placeholder=${t("room.say")} aria-label=${t("room.say")}
         onInput=${(event) => setText(event.target.value)} />
       ${quiet > 0 ? html`<span class="say-wait num" role="status">${t("room.wait", { n: quiet })}</span>`
-        : text.trim() && html`<button class="say-send" disabled=${busy}>${t("room.send")}</button>`}
+        : text.trim() && !closed && html`<button class="say-send" disabled=${busy}>${t("room.send")}</button>`}
     </form>
     <button type="button" class="foot-btn foot-shelf" onClick=${() => shop.open("shelf")}><${Bag} />${open > 0 && html`<span class="count num">${open}</span>`}<span class="foot-word">${t("room.shelf")}</span></button>
     <button type="button" class="foot-btn" onClick=${() => shop.open("mine")}><${Person} />${unpaid > 0 && html`<span class="count num">${unpaid}</span>`}<span class="foot-word">${t("room.me")}</span></button>

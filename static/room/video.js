@@ -71,7 +71,6 @@ export function Video({ shop }) {
   const [tries, setTries] = useState(0);
   const [shown, setShown] = useState(false);
   const [wide, setWide] = useState(false);
-  const [muted, setMuted] = useState(true);
   const [stopped, setStopped] = useState(false); // the browser did not let it start by itself
   const wanted = Boolean(address) && phase === "live" && tries < TRIES;
 
@@ -84,10 +83,9 @@ export function Video({ shop }) {
     const lost = () => {
       if (!here) return;
       here = false;
-      setShown(false);
       timer = setTimeout(() => setTries((n) => n + 1), AGAIN * (tries + 1));
     };
-    video.muted = muted;
+    video.muted = shop.muted;
     Promise.resolve()
       .then(() => play(video, address, lost))
       .then((stop) => {
@@ -99,28 +97,30 @@ export function Video({ shop }) {
     return () => {
       here = false;
       clearTimeout(timer);
+      setShown(false);
       end();
     };
   }, [wanted, address, tries]);
 
-  const sound = () => {
-    box.current.muted = !muted;
-    setMuted(!muted);
-    box.current.play().then(() => setStopped(false), () => {});
-  };
+  // Sound only ever starts from a tap: the button in the head, or one anywhere on the picture while it is silent.
+  useEffect(() => {
+    box.current.muted = shop.muted;
+    if (!shop.muted && wanted) box.current.play().then(() => setStopped(false), () => {});
+  }, [shop.muted]);
+  useEffect(() => shop.showPicture(shown), [shown]);
+  const sound = () => shown && shop.muted && shop.setMuted(false);
+  const start = () => box.current.play().then(() => setStopped(false), () => {});
   const ready = () => {
     setShown(true);
     setStopped(false);
     setWide(box.current.videoWidth > box.current.videoHeight);
   };
 
-  return html`<div class=${cls("video", shown && "video-on", wide && "video-wide")}>
+  return html`<div class=${cls("video", shown && "video-on", wide && "video-wide")} onClick=${sound}>
     <${Poster} src=${poster} title=${pick(shop.room.title)} hidden=${shown} />
     <video ref=${box} playsinline webkit-playsinline="true" x5-playsinline="true" loop disablepictureinpicture onPlaying=${ready} aria-label=${t("room.video")}></video>
-    ${shown && html`<button type="button" class=${cls("sound", muted && "sound-off")} aria-pressed=${!muted} onClick=${sound}>
-      <${Speaker} off=${muted} /><span class=${cls(!muted && "sr-only")}>${t(muted ? "room.unmute" : "room.mute")}</span></button>`}
-    ${stopped && html`<button type="button" class="play" onClick=${sound} aria-label=${t("room.play")}><svg viewBox="0 0 24 24" width="34" height="34" aria-hidden="true"><path d="M8 5v14l11-7z" fill="currentColor" /></svg></button>`}
-    <${Words} phase=${phase} none=${!address} failed=${Boolean(address) && tries >= TRIES} shown=${shown} retry=${() => setTries(0)} />
+    ${stopped && html`<button type="button" class="play" onClick=${start} aria-label=${t("room.play")}><svg viewBox="0 0 24 24" width="34" height="34" aria-hidden="true"><path d="M8 5v14l11-7z" fill="currentColor" /></svg></button>`}
+    ${phase === "live" && !shown && html`<${Words} none=${!address} failed=${Boolean(address) && tries >= TRIES} retry=${() => setTries(0)} />`}
   </div>`;
 }
 
@@ -132,16 +132,13 @@ function Poster({ src, title, hidden }) {
     : html`<div class="poster poster-none" aria-hidden="true"><span>${title}</span></div>`;
 }
 
-function Words({ phase, none, failed, shown, retry }) {
-  if (phase === "draft" || phase === "ended") {
-    return html`<div class="words"><p class="words-title">${t(`room.${phase}.title`)}</p><p>${t(`room.${phase}.text`)}</p></div>`;
-  }
-  if (shown || (!none && !failed)) return null;
-  return html`<div class="words words-low"><p>${t(none ? "room.video.none" : "room.video.failed")}</p>
+function Words({ none, failed, retry }) {
+  if (!none && !failed) return null;
+  return html`<div class="words"><p>${t(none ? "room.video.none" : "room.video.failed")}</p>
     ${failed && html`<button type="button" class="btn btn-sm" onClick=${retry}>${t("retry")}</button>`}</div>`;
 }
 
-function Speaker({ off }) {
+export function Speaker({ off }) {
   return html`<svg viewBox="0 0 24 24" width="18" height="18" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="1.9" stroke-linecap="round" stroke-linejoin="round">
     <path d="M4 9.5v5h3.5L12 18.5v-13L7.500 9.500z" fill="currentColor" />${off ? html`<path d="M16 9.500l5 5M21 9.500l-5 5" />` : html`<path d="M15.500 9a4 4 0 0 1 0 6M18 6.500a8 8 0 0 1 0 11" />`}</svg>`;
 }

@@ -2,7 +2,7 @@
 // No DOM and no storage here: the same file serves a browser and a mini-program (give it a `socket` made of wx.connectSocket).
 import { Asks } from "./asks.js";
 import { Mirror } from "./mirror.js";
-import { Signals } from "./signals.js";
+import { CLOCK, Signals } from "./signals.js";
 import { Refusal, Tap, newKey } from "./tap.js";
 
 export { Refusal, Tap, newKey };
@@ -18,8 +18,6 @@ const BAD_TOKEN = 4500; // … but a token may only have been too old
 const TOKEN_TRIES = 2;
 const COME_BACK = new Set(["busy", "slow_down", "unavailable", "fenced"]);
 
-const CLOCK = { now: () => Date.now(), set: (act, ms) => setTimeout(act, ms), clear: (timer) => clearTimeout(timer) };
-
 /**
  * new LiveRoom({url, room, token, lookup}): `token(fresh)` promises a token; `lookup(key)` asks over HTTP what became of a tap.
  * on(name, fn): status(name, facts) · you(who) · state(key, value) · event(type, body, seq) · chat(list, whole) · counts({viewers, likes}) ·
@@ -31,6 +29,7 @@ export class LiveRoom extends Signals {
     super(clock);
     Object.assign(this, { url, room, token, socket, random });
     this.mirror = new Mirror((...facts) => this.tell(...facts), random);
+    this.state = this.mirror.state; // key -> value, kept up to date in place
     this.status = "idle";
     this.facts = {};
     this.you = null;
@@ -57,25 +56,19 @@ export class LiveRoom extends Signals {
     };
   }
 
-  get state() {
-    return this.mirror.state;
-  }
-
-  get counts() {
-    return this.mirror.counts;
-  }
-
   /** The server's clock, epoch ms. */
   now() {
     return this.clock.now() + this.skew;
   }
 
-  // -- what a person does --
-
   connect() {
     if (this.status === "connecting" || this.status === "live") return;
     this.stopTimer("wait");
     this.#open();
+  }
+
+  get counts() {
+    return this.mirror.counts;
   }
 
   close() {
@@ -123,8 +116,6 @@ export class LiveRoom extends Signals {
   claim(offer, options) {
     return this.#tap("claim", { offer }, options);
   }
-
-  // -- the socket --
 
   async #open() {
     const mine = { open: false };
@@ -221,8 +212,6 @@ export class LiveRoom extends Signals {
     });
   }
 
-  // -- commands and replies --
-
   #next() {
     this.lastId += 1;
     return this.lastId;
@@ -253,8 +242,6 @@ export class LiveRoom extends Signals {
     this.taps.delete(tap);
     for (const [id, owner] of this.ids) if (owner === tap) this.ids.delete(id);
   }
-
-  // -- leaving and coming back --
 
   /** Drops the socket now and treats it as lost. `wait`: ms to stay away at least; 0: come back at once. */
   #cut(wait) {

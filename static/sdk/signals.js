@@ -1,5 +1,8 @@
 // Listeners by name, and one timer per name.
 
+/** Time as it is; tests bring their own. */
+export const CLOCK = { now: () => Date.now(), set: (act, ms) => setTimeout(act, ms), clear: (timer) => clearTimeout(timer) };
+
 export class Signals {
   constructor(clock) {
     this.clock = clock;

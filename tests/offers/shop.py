@@ -42,8 +42,9 @@ async def sale(db: Database, stock: dict[str, int], per_person: int = 99, fen: i
     """Open a sale of TEA."""
     async with db.begin() as session:
         offer = await open_sale(
-            session, room_id="r1", sku="TEA", fen=fen, per_person=per_person, stock=stock, minutes=None, hold_seconds=600, now=datetime.now(UTC)
-        )
+            session, room_id="r1", sku="TEA", fen=fen, per_person=per_person, stock=stock, minutes=None, hold_seconds=600,
+            now=datetime.now(UTC),
+        )  # fmt: skip
         return int(offer.id or 0)
 
 

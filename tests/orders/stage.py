@@ -29,6 +29,7 @@ from live.promotions.coupon.tables import CouponGrant
 from live.promotions.flash_sale.actions import open_sale
 from live.promotions.group_buy.actions import open_group
 from live.promotions.group_buy.rules import bar
+from live.protocol.codes import Code, Refusal
 from live.rooms.tables import Room
 from live.stock.tables import Location, Stock
 
@@ -93,8 +94,6 @@ class Provider:
         return None
 
     def _answer(self) -> None:
-        from live.protocol.codes import Code, Refusal
-
         if self.away:
             raise Refusal(Code.GATEWAY)
 

@@ -1,4 +1,6 @@
-"""A database, settings, the simulator and a shop's door, each on a real socket. `home`, `settings`, `database` belong in tests/conftest.py."""
+"""The simulator and a shop's door on real sockets; a database and settings of its own (`database`, `home`, `settings`)."""
+
+# ruff: noqa: ASYNC110 - a test that waits some milliseconds for another task holds nobody up
 
 from __future__ import annotations
 
@@ -6,8 +8,9 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ from live.migrations.metadata import metadata
 from live.payments import api, keys
 from live.payments.actions import create_attempt, send_attempt
 from live.payments.simulator import Simulator, bound, identity, server
-from live.payments.simulator_post import Conditions
+from live.payments.simulator_post import Conditions, Identity
 from live.payments.tables import PayAttempt, PayNotice, Refund
 from live.payments.wechatpay import WechatPay, from_settings
 from live.settings import Settings
@@ -56,6 +59,12 @@ async def database(servers: EmbeddedServers) -> AsyncIterator[Database]:
 
 
 @pytest.fixture(scope="session")
+def who(home: Path) -> Identity:
+    """The simulator's keys, read once: the library checks the primes each time."""
+    return identity(home, "http://127.0.0.1:1", "http://127.0.0.1:1")
+
+
+@pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A state folder with the demo's keys; making them anew for each test would cost half a second."""
     place = tmp_path_factory.mktemp("home")
@@ -71,8 +80,14 @@ def settings(home: Path) -> Settings:
 
 def merchant_settings(home: Path, simulator_url: str, shop_url: str) -> Settings:
     """As the launcher hands them to every process."""
-    variables = {name.removeprefix("LIVE_").lower(): value for name, value in keys.prepare(home, simulator_url).items()}
+    variables = {name.removeprefix("LIVE_").lower(): value for name, value in _prepared(home).items()}
+    variables |= {"wechat_pay_url": simulator_url, "wechat_api_url": simulator_url}
     return Settings(home=home, env="demo", public_web_url=shop_url, **variables)  # type: ignore[arg-type]
+
+
+@lru_cache
+def _prepared(home: Path) -> dict[str, str]:
+    return keys.prepare(home, "http://127.0.0.1:1")
 
 
 @dataclass
@@ -171,12 +186,13 @@ async def serving(app: Starlette, port: int = 0) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def world(database: Database, home: Path) -> AsyncIterator[World]:
+async def world(database: Database, home: Path, who: Identity) -> AsyncIterator[World]:
     """A fresh simulator and door for each test."""
     door = Starlette(routes=api.routes)
     async with serving_door(door) as shop_url:
-        who = identity(home, "http://127.0.0.1:1", shop_url)
-        simulator = Simulator(who, Conditions(notice_waits=FAST, refund_seconds=0.02), home / f"{secrets.token_hex(8)}.sqlite3")
+        simulator = Simulator(
+            replace(who, shop_url=shop_url), Conditions(notice_waits=FAST, refund_seconds=0.02), home / f"{secrets.token_hex(8)}.sqlite3"
+        )
         async with serving(simulator.app) as url, httpx2.AsyncClient(trust_env=False) as http:
             gateway = from_settings(merchant_settings(home, url, shop_url))
             assert isinstance(gateway, WechatPay)
@@ -193,9 +209,7 @@ async def serving_door(door: Starlette) -> AsyncIterator[str]:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             made: World = door.state.world
-            scope.setdefault("state", {}).update(
-                db=made.db, gateway=made.gateway, on_settled=made.on_settled, on_refunded=made.on_refunded
-            )
+            scope.setdefault("state", {}).update(db=made.db, gateway=made.gateway, on_settled=made.on_settled, on_refunded=made.on_refunded)
         await door(scope, receive, send)
 
     async with serving(app) as url:  # type: ignore[arg-type]

@@ -115,9 +115,10 @@ SPOILS: list[Spoil] = [
 @pytest.mark.parametrize("spoil", SPOILS, ids=lambda spoil: spoil.__name__)
 async def test_no_spoiled_notice_opens(home: Path, spoil: Spoil) -> None:
     chance = random.Random(20261122)
-    mine = shop(home)
+    mine, true = shop(home), notice(home)
+    assert mine.open_notice(*true).id == "EV-1"
     for _ in range(50):
-        headers, raw = spoil(chance, *notice(home))
+        headers, raw = spoil(chance, *true)
         with pytest.raises(Forged):
             mine.open_notice(headers, raw)
 

@@ -120,7 +120,9 @@ async def test_a_crash_between_insert_and_commit_loses_and_doubles_nothing(datab
 async def test_a_code_that_is_taken_is_derived_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = await open_shop(database)
     derive = rules.derive
-    monkeypatch.setattr(rules, "derive", lambda secret, no, location, attempt=0: derive(secret, no if attempt else "same", location, attempt))
+    monkeypatch.setattr(
+        rules, "derive", lambda secret, no, location, attempt=0: derive(secret, no if attempt else "same", location, attempt)
+    )
     nos = await shop.order_many(3)
     assert await take(database) == 3
     tickets = await shop.tickets()

@@ -82,5 +82,3 @@ async def test_a_collision_does_not_change_what_the_buyer_sees(database: Databas
     second = rules.derive(SECRET, no, "S1", 1)
     row = Ticket(order_no=no, room_id="demo", person="p:1", location="S1", code_hash=rules.keyed_hash(SECRET, second))
     assert (code_of(row, SECRET), second == code) == (second, False)
-
-

@@ -1,0 +1,84 @@
+"""What operators and balancers ask: alive, ready, metrics, and the audit."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+from alembic.script import ScriptDirectory
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from live.infra import observe, security
+from live.infra.keys import ALIVE
+from live.migrations.upgrade import configuration
+from live.offers.audit import audit
+from live.protocol.codes import Code, Refusal
+
+SEEN_SECONDS = 10  # a process that has not been heard of for so long counts as gone
+
+
+def _json(body: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status, media_type="application/json")
+
+
+async def healthz(request: Request) -> Response:
+    """GET /healthz: this process answers."""
+    return _json({"ok": True})
+
+
+async def readyz(request: Request) -> Response:
+    """GET /readyz: 200 when Redis, SQL, migrations, ledger and worker are there and commits are durable; else 503 with what is missing."""
+    state = request.state
+    checks: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
+    try:
+        now = time.time()
+        for kind in ("ledger", "worker"):
+            checks[kind] = await state.redis.zcount(ALIVE + kind, now - SEEN_SECONDS, "+inf") > 0
+        facts["appendfsync"] = (await state.redis.config_get("appendfsync")).get("appendfsync", "unknown")
+        checks["redis"] = True
+    except (RedisError, OSError):
+        checks |= {"redis": False}
+    try:
+        async with state.db.connection() as connection:
+            for name in ("fsync", "synchronous_commit"):
+                facts[name] = (await connection.execute(text(f"SHOW {name}"))).scalar_one()
+            version = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
+        head = ScriptDirectory.from_config(configuration(state.settings.database_url)).get_current_head()
+        durable = facts["fsync"] == "on" and facts["synchronous_commit"] != "off"
+        checks |= {"database": True, "migrations": version == head, "durable": durable}
+    except (SQLAlchemyError, OSError):
+        checks |= {"database": False}
+    ready = all(checks.values())
+    return _json({"ready": ready, "checks": checks, **facts}, 200 if ready else 503)
+
+
+async def metrics(request: Request) -> Response:
+    """GET /metrics: for loopback, or with `Authorization: Bearer <LIVE_METRICS_TOKEN>`."""
+    peer = request.client.host if request.client else ""
+    token = request.state.settings.metrics_token
+    given = request.headers.get("authorization", "")
+    if peer not in ("127.0.0.1", "::1") and not (token and security.same(given, f"Bearer {token}")):
+        raise Refusal(Code.FORBIDDEN)
+    body, kind = observe.metrics()
+    return Response(body, media_type=kind)
+
+
+async def books(request: Request) -> Response:
+    """GET /v1/audit: do the books balance?"""
+    await security.staff(request, "audit")
+    return _json(await audit(request.state.db, request.state.redis))
+
+
+routes = [
+    Route("/healthz", healthz),
+    Route("/readyz", readyz),
+    Route("/metrics", metrics),
+    Route("/v1/audit", books),
+]

@@ -1,0 +1,116 @@
+"""Orders as the ledger books them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.exc import IntegrityError
+
+from live.infra.db import epoch_ms
+from live.offers.rules import Intent, IntentLine, OfferFacts
+from live.offers.tables import Offer
+from live.orders.booking import OrderBooker
+from live.orders.change import lines_of
+from live.orders.rules import number
+from tests.orders.stage import NOW, ROOM, Shop, after
+
+
+def facts_of(*offers: Offer, team: int | None = None) -> dict[int, OfferFacts]:
+    return {
+        int(o.id or 0): OfferFacts(int(o.id or 0), ROOM, o.kind, o.sku_id, o.hold_seconds, o.per_person, o.terms, team, "open", o.closes_at)
+        for o in offers
+    }
+
+
+async def test_an_intent_becomes_an_order_at_the_promised_price_with_names_as_they_were(shop: Shop) -> None:
+    offer = await shop.sale(fen=2990)
+    tap = shop.intent(offer, "p:1", qty=2, at="S2", fen=2880)
+    found = await shop.book([tap])
+    no = number(tap.rid, NOW)
+    assert found.verdicts[0].body == {"order": {"no": no, "fen": 5760, "pay_until": epoch_ms(after(seconds=300))}}
+    order = await shop.order(no)
+    kept = order.model_dump(exclude={"id", "attribution"})
+    assert kept == {
+        "no": no, "rid": tap.rid, "intent_id": tap.id, "room_id": ROOM, "person": "p:1", "channel": "live", "fulfilment": "store_pickup",
+        "location": "S2", "state": "AWAIT_PAY", "version": 1, "fen": 5760, "discount": 0, "refunded": 0, "grant_id": None, "team_id": None,
+        "pay_until": after(seconds=300), "paid_at": None, "created_at": NOW,
+    }  # fmt: skip
+    async with shop.db.begin() as session:
+        await session.execute(text("UPDATE product SET name_zh = 'renamed'"))
+        lines = [line.model_dump() for line in await lines_of(session, no)]
+    assert lines == [
+        {"order_no": no, "line": 0, "offer_id": offer.id, "sku_id": 1, "sku": "BERRY-500", "name_zh": "草莓 500 克",
+         "name_en": "Strawberries 500 g", "picture": "/media/berry.svg", "qty": 2, "fen": 2880, "price_version": 1}
+    ]  # fmt: skip
+    assert await shop.told(f"order:{no}") == [
+        {"t": "order", "no": no, "version": 1, "state": "AWAIT_PAY", "fen": 5760, "pay_until": epoch_ms(after(seconds=300)), "refunded": 0}
+    ]
+    async with shop.db.connection() as connection:
+        known = await OrderBooker().known(connection, [tap.rid, "nobody"])
+    assert {rid: (booked.intent_id, booked.body) for rid, booked in known.items()} == {tap.rid: (tap.id, found.verdicts[0].body)}
+
+
+async def test_lines_of_several_offers_are_one_order_with_the_shortest_hold(shop: Shop) -> None:
+    small, large = await shop.sale(), await shop.sale(sku="BERRY-1000", fen=5990, hold_seconds=200)
+    tap = shop.intent(small, "p:1")
+    tap = replace(tap, lines=(IntentLine(int(large.id or 0), 1, 5990, 1), IntentLine(int(small.id or 0), 3, 2990, 1)))
+    body = (await shop.book([tap])).verdicts[0].body
+    assert body is not None
+    order = await shop.order(body["order"]["no"])
+    assert (order.fen, order.pay_until) == (14960, after(seconds=200))
+    async with shop.db.begin() as session:
+        assert [(line.line, line.sku, line.qty) for line in await lines_of(session, order.no)] == [(0, "BERRY-1000", 1), (1, "BERRY-500", 3)]
+
+
+async def test_a_hold_in_a_team_ends_with_the_team(shop: Shop) -> None:
+    offer = await shop.group(minutes=20)
+    early, late = await shop.take(offer, "p:1", now=NOW), await shop.take(offer, "p:2", now=after(minutes=15))
+    first, last = await shop.order(early), await shop.order(late)
+    assert (first.pay_until, last.pay_until) == (after(minutes=10), after(minutes=20))
+    assert (first.channel, first.team_id) == ("group", await shop.one("SELECT id FROM team"))
+
+
+async def test_five_hundred_orders_take_five_statements_and_well_under_a_second(shop: Shop) -> None:
+    offer = await shop.sale(per_person=1)
+    taps = sorted((shop.intent(offer, f"p:{i}") for i in range(500)), key=lambda tap: tap.rid)
+    statements: list[str] = []
+    event.listen(shop.db.engine.sync_engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    began = time.perf_counter()
+    async with shop.db.connection() as connection:
+        bodies = await OrderBooker().book(connection, taps, facts_of(offer), NOW)
+    assert time.perf_counter() - began < 1
+    assert len(statements) == 5
+    assert len({body["order"]["no"] for body in bodies.values()}) == 500
+    rows = await shop.one(
+        "SELECT (SELECT count(*) FROM orders) || ' ' || (SELECT count(*) FROM order_line)"
+        " || ' ' || (SELECT count(*) FROM outbox WHERE kind = 'own')"
+    )
+    assert rows == "500 500 500"
+
+
+async def test_nothing_to_book_asks_nothing(shop: Shop) -> None:
+    async with shop.db.connection() as connection:
+        assert await OrderBooker().book(connection, [], {}, NOW) == {}
+
+
+async def test_a_rid_that_is_in_the_books_breaks_the_batch_and_leaves_nothing_of_it(shop: Shop) -> None:
+    offer = await shop.sale()
+    tap = shop.intent(offer, "p:1")
+    await shop.book([tap])
+    before = await shop.everything()
+    batch: list[Intent] = sorted([shop.intent(offer, "p:2"), tap], key=lambda one: one.rid)
+    with pytest.raises(IntegrityError):
+        async with shop.db.connection() as connection:
+            await OrderBooker().book(connection, batch, facts_of(offer), NOW)
+    assert await shop.everything() == before
+
+
+async def test_the_same_tap_again_is_answered_with_the_same_order(shop: Shop) -> None:
+    offer = await shop.sale()
+    tap = shop.intent(offer, "p:1")
+    first, again = await shop.book([tap]), await shop.book([tap], now=after(minutes=1))
+    assert first.verdicts[0].body == again.verdicts[0].body
+    assert await shop.one("SELECT count(*) FROM orders") == 1
