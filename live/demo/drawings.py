@@ -318,11 +318,8 @@ def candle() -> str:
             (286, 336, 0.8, 45),
         )
     )
-    twig = (
-        '<path d="M316 336C336 296 346 262 344 224" stroke="#80603a" stroke-width="5" fill="none"/>'
-        + leaf(338, 270, -150, 62)
-        + leaf(344, 240, -40, 54, "#78b260")
-    )
+    twig = '<path d="M316 336C336 296 346 262 344 224" stroke="#80603a" stroke-width="5" fill="none"/>'
+    twig += leaf(338, 270, -150, 62) + leaf(344, 240, -40, 54, "#78b260")
     glow = '<circle cx="200" cy="118" r="104" fill="url(#glow)"/>'
     flame = (
         '<path d="M200 66C226 98 228 122 200 150C172 122 174 98 200 66Z" fill="#ffb02e"/>'

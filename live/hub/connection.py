@@ -36,7 +36,6 @@ SKIP_CHAT = 64 * 1024  # bytes waiting in the write buffer: chat is skipped …
 SKIP_STATE = 128 * 1024  # … then state too …
 TOO_SLOW = 256 * 1024  # … then the socket is closed and its client resumes
 FRAGMENTS = 64  # pieces of one message: empty ones would pass any size limit
-HANDSHAKE_SECONDS = 5.0
 
 
 def text_frame(payload: bytes) -> bytes:

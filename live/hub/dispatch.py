@@ -61,11 +61,12 @@ class Desk:
             return
         settings, now = self.hub.settings, time.monotonic()
         if connection.commands is None:
-            connection.commands = Bucket(settings.hub_commands_per_second, settings.hub_command_burst, now)
+            burst = settings.hub_command_burst
+            connection.commands = Bucket(settings.hub_commands_per_second, burst, now, debt=burst)
         wait = connection.commands.take(now)
         if wait:
             connection.refuse(command.id, Refusal(Code.SLOW_DOWN, wait=int(wait * 1000) + 1))
-            if wait * settings.hub_commands_per_second > settings.hub_command_burst:
+            if connection.commands.hopeless:
                 connection.close(Close.FLOOD)
             return
         try:
@@ -91,7 +92,7 @@ class Desk:
         if feed.epoch and feed.looked:
             self.hub.greet(feed, connection, command)
         else:
-            feed.waiting.append((connection, command))
+            feed.waiting.append((connection, command, time.monotonic()))
 
     def _refresh(self, connection: Connection, command: Refresh) -> None:
         identity = self.hub.tokens.read(command.d.token)

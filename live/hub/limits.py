@@ -4,18 +4,25 @@ from __future__ import annotations
 
 
 class Bucket:
-    """`rate` tokens a second, at most `burst`."""
+    """`rate` tokens a second, at most `burst`. Who goes on asking when there are none falls into debt, at most `debt`."""
 
-    __slots__ = ("at", "burst", "left", "rate")
+    __slots__ = ("at", "burst", "debt", "left", "rate")
 
-    def __init__(self, rate: float, burst: float, now: float) -> None:
-        self.rate, self.burst, self.left, self.at = rate, burst, burst, now
+    def __init__(self, rate: float, burst: float, now: float, debt: float = 0.0) -> None:
+        self.rate, self.burst, self.left, self.at, self.debt = rate, burst, burst, now, debt
 
     def take(self, now: float, n: float = 1.0) -> float:
-        """Take n tokens: 0.0 when they were there, else the seconds until they will be (nothing is taken)."""
+        """Take n tokens: 0.0 when they were there, else the seconds until they will be."""
         self.left = min(self.burst, self.left + (now - self.at) * self.rate)
         self.at = now
         if self.left >= n:
             self.left -= n
             return 0.0
+        if self.left - n >= -self.debt:
+            self.left -= n
         return (n - self.left) / self.rate
+
+    @property
+    def hopeless(self) -> bool:
+        """The debt is used up: this is no impatient person any more."""
+        return self.left - 1 < -self.debt

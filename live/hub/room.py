@@ -19,6 +19,8 @@ from live.hub.connection import SKIP_CHAT, Connection, text_frame
 from live.infra import roomlog
 from live.infra.keys import room_key
 from live.infra.roomlog import Look, Position
+from live.protocol.codes import Close, Code, Refusal
+from live.protocol.commands import Hello
 
 if TYPE_CHECKING:
     from live.hub.server import Hub
@@ -31,6 +33,7 @@ CHAT = 50  # comments a joining viewer sees
 OWN_RING = 5000
 LINGER = 30.0  # seconds a room without viewers is kept, so that a reconnecting crowd finds it warm
 SLICE = 500  # sockets written per loop turn, so that reads and other rooms are not starved
+UNKNOWN = 0.25  # seconds between looks at a room that is not in Redis
 NEVER = "99999999999999-0"
 
 
@@ -53,7 +56,7 @@ class RoomFeed:
         self.members: set[Connection] = set()
         self.consoles: set[Connection] = set()
         self.people: dict[str, set[Connection]] = {}
-        self.waiting: list[tuple[Connection, Any]] = []  # hellos that came before the first read
+        self.waiting: list[tuple[Connection, Hello, float]] = []  # hellos that came before the first read, and when
         self.nudged = asyncio.Event()
         self.empty_since = time.monotonic()
         self._state_news: dict[str, bytes] = {}
@@ -72,6 +75,10 @@ class RoomFeed:
             try:
                 self.nudged.clear()
                 await self._look()
+                if not self.epoch:
+                    self._turn_away()
+                    await asyncio.sleep(UNKNOWN)
+                    continue
                 now = time.monotonic()
                 if now >= due:
                     await self._sweep_tick()
@@ -97,7 +104,16 @@ class RoomFeed:
         if self.members or self.waiting:
             self.empty_since = time.monotonic()
             return False
-        return time.monotonic() - self.empty_since > LINGER
+        return time.monotonic() - self.empty_since > (LINGER if self.epoch else 0)
+
+    def _turn_away(self) -> None:
+        """No such room here: it is being rebuilt, which takes a second or two, or it does not exist."""
+        now = time.monotonic()
+        for connection, command, since in self.waiting:
+            if now - since > self.hub.settings.hub_hello_seconds:
+                connection.refuse(command.id, Refusal(Code.NOT_FOUND, what="room"))
+                connection.close(Close.NO_ROOM)
+        self.waiting = [hello for hello in self.waiting if hello[0].open]
 
     async def _look(self) -> None:
         self.at.chat_all = self.at.chat_all if self.consoles else ""
@@ -113,7 +129,7 @@ class RoomFeed:
         self.looked = time.monotonic()
         if self.waiting and found.epoch:
             hellos, self.waiting = self.waiting, []
-            for connection, command in hellos:
+            for connection, command, _ in hellos:
                 self.hub.greet(self, connection, command)
 
     async def _begin(self, found: Look) -> Look:

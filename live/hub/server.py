@@ -20,7 +20,7 @@ from websockets.http11 import Request
 from websockets.typing import Origin
 
 from live.hub import figures
-from live.hub.connection import HANDSHAKE_SECONDS, Connection, text_frame
+from live.hub.connection import Connection, text_frame
 from live.hub.dispatch import Desk
 from live.hub.room import RoomFeed
 from live.infra import observe, security
@@ -228,7 +228,7 @@ class Hub:
         now, epoch = time.monotonic(), time.time()
         for connection in list(self.connections):
             if connection.identity is None:
-                if now - connection.opened > max(HANDSHAKE_SECONDS, self.settings.hub_hello_seconds):
+                if now - connection.opened > self.settings.hub_hello_seconds:
                     connection.close(Close.HELLO_LATE)
             elif now - connection.last_heard > self.settings.hub_silent_seconds:
                 connection.close(Close.SILENT)
@@ -253,10 +253,11 @@ class Hub:
 
     async def close(self) -> None:
         """End tasks and clients."""
-        tasks = [*self.tasks, *(feed.task for feed in self.rooms.values())]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks = {*self.tasks, *(feed.task for feed in self.rooms.values())}
+        while tasks:  # again and again: redis-py 5 can swallow a cancellation while it connects
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=0.2)
         await self.pubsub.aclose()  # type: ignore[no-untyped-call]
         await self.redis.aclose()
         await self.buying.aclose()

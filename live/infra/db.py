@@ -59,11 +59,8 @@ class Database:
 
     async def raw(self) -> psycopg.AsyncConnection[Any]:
         """A connection of its own outside the pool, in autocommit: for LISTEN and for locks that end with the connection."""
-        url = self.engine.url
-        return await psycopg.AsyncConnection.connect(
-            autocommit=True, host=str(url.query.get("host") or url.host), port=url.port, user=url.username,
-            password=url.password, dbname=url.database, connect_timeout=5,
-        )  # fmt: skip
+        _, keywords = self.engine.dialect.create_connect_args(self.engine.url)
+        return await psycopg.AsyncConnection.connect(autocommit=True, connect_timeout=5, **keywords)
 
     async def close(self) -> None:
         """Close every pooled connection."""

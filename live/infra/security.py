@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import jwt
 from pydantic import BaseModel, ValidationError
+from redis.asyncio import Redis
 
 from live.infra import folder
 from live.protocol.codes import Code, Refusal
@@ -51,13 +52,6 @@ class Request(Protocol):
     @property
     def state(self) -> Any: ...
     def stream(self) -> AsyncIterator[bytes]: ...
-
-
-class Nudger(Protocol):
-    """The two Redis calls of a revocation."""
-
-    async def set(self, name: str, value: str, *, ex: int) -> Any: ...
-    async def publish(self, channel: str, message: str) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +109,7 @@ class Tokens:
         """A token for `seconds`. Pages can read a `socket` one, so it is no good as the `session` cookie, and the other way round."""
         now = time.time()
         claims = {"sub": sub, "role": role, "name": name, "version": version, "aud": audience}
-        claims |= {"exp": int(now) + seconds, "iat": round(now, 3), "since": int(now) if since is None else since}
+        claims |= {"exp": int(now) + seconds, "iat": round(now, 6), "since": int(now) if since is None else since}
         claims |= {key: value for key, value in (("room", room), ("store", store)) if value is not None}
         return jwt.encode(claims, self._secrets[0], algorithm="HS256")
 
@@ -264,9 +258,9 @@ async def body(request: Request, model: type[Model], limit: int = BODY_BYTES) ->
         raise Refusal(Code.BAD_REQUEST, field=".".join(map(str, first["loc"])) or "body", why=first["type"]) from None
 
 
-async def revoke(redis: Nudger, sub: str, now: datetime) -> None:
+async def revoke(redis: Redis, sub: str, now: datetime) -> None:
     """End every socket token of `sub` issued before `now`; hubs close its sockets within 2 s. Call it after the commit."""
-    await redis.set(not_before_key(sub), f"{now.timestamp():.3f}", ex=REVOKED_SECONDS)
+    await redis.set(not_before_key(sub), f"{now.timestamp():.6f}", ex=REVOKED_SECONDS)
     await redis.publish(CHANNEL, sub)
 
 

@@ -92,8 +92,8 @@ def turnstile(offer: Offer, left: Mapping[str, int], seats: int | None) -> dict[
 
 
 async def lock_offer(session: AsyncSession, offer_id: int) -> Offer:
-    """The offer's row, locked. Refusal(NOT_FOUND)."""
-    offer = (await session.execute(select(Offer).where(col(Offer.id) == offer_id).with_for_update())).scalar_one_or_none()
+    """The offer's row, locked against changes; the ledger may go on referring to it. Refusal(NOT_FOUND)."""
+    offer = (await session.execute(select(Offer).where(col(Offer.id) == offer_id).with_for_update(key_share=True))).scalar_one_or_none()
     if offer is None:
         raise Refusal(Code.NOT_FOUND, what="offer")
     return offer

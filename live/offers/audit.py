@@ -9,11 +9,12 @@ import asyncio
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import orjson
 from redis.asyncio import Redis
-from sqlalchemy import text
+from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from live.infra.db import Database
@@ -125,7 +126,12 @@ def _terms(row: Mapping[str, Any], held: Held) -> Terms:
 
 
 async def _fold(connection: AsyncConnection, room: str) -> list[Mapping[str, Any]]:
-    return [dict(row) for row in (await connection.execute(text(_FOLD), {"r": room})).mappings().all()]
+    return [_plain(row) for row in (await connection.execute(text(_FOLD), {"r": room})).mappings().all()]
+
+
+def _plain(row: RowMapping) -> dict[str, Any]:
+    """PostgreSQL sums of bigint are numeric, which arrives as Decimal, and JSON has no word for that."""
+    return {name: int(value) if isinstance(value, Decimal) else value for name, value in row.items()}
 
 
 # Units an order (or coupon) keeps from its allotment: everything that was held and neither released nor restocked.
@@ -165,7 +171,7 @@ async def audit(db: Database, redis: Redis) -> dict[str, Any]:
         rooms = (await connection.execute(text("SELECT room_id FROM room_clock ORDER BY room_id"))).scalars().all()
         stock = (await connection.execute(text(_STOCK))).mappings().all()
     found = [await audit_room(db, redis, room) for room in rooms]
-    faults = [dict(row) for row in stock]
+    faults = [_plain(row) for row in stock]
     balanced = all(one.balanced and one.settled for one in found) and not faults
     return {"balanced": balanced, "rooms": [asdict(one) for one in found], "stock": faults}
 
@@ -175,7 +181,7 @@ _STOCK = """
 WITH carved AS (
   SELECT o.sku_id, a.location, sum(a.total) AS total FROM allotment a JOIN offer o ON o.id = a.offer_id
   WHERE o.sku_id IS NOT NULL GROUP BY 1, 2),
-gone AS (SELECT sku_id, location, -sum(qty) AS qty FROM stock_change WHERE cause LIKE 'collect:%' GROUP BY 1, 2)
+gone AS (SELECT sku_id, location, -sum(qty) AS qty FROM stock_change WHERE cause LIKE 'collected:%' GROUP BY 1, 2)
 SELECT s.sku_id, s.location, s.allotted, coalesce(c.total, 0) - coalesce(g.qty, 0) AS wanted
 FROM stock s LEFT JOIN carved c ON c.sku_id = s.sku_id AND c.location = s.location
 LEFT JOIN gone g ON g.sku_id = s.sku_id AND g.location = s.location

@@ -32,6 +32,7 @@ from live.offers.till import Bar, Booker, Booking, Verdict, book, book_house
 log = structlog.get_logger("ledger")
 
 GROUP = 500  # intents a transaction: beyond this the commit is no longer the cost
+BLOCK = 1000  # ms the books wait for an intent; the socket's timeout is longer by more than a second
 POLL = 0.2  # seconds between looks at the outbox when no NOTIFY came
 RERUN = frozenset({"40001", "40P01", "55P03"})  # serialisation failure, deadlock, lock timeout: the same batch again
 
@@ -53,6 +54,7 @@ class RoomLedger:
         self.lock = asyncio.Lock()
         self.news = asyncio.Event()
         self.owed = True  # outbox rows may be booked but not applied: they go before anything else
+        self.closed = False  # beside the cancellation, which redis-py 5 can swallow while it connects
         self.consumer = "till"  # one name, so that a new owner finds what the old one had read
 
     async def run(self) -> None:
@@ -63,9 +65,9 @@ class RoomLedger:
 
     async def _intents(self) -> None:
         begin = "0"  # first what a former owner read and did not settle
-        while True:
+        while not self.closed:
             try:
-                entries = await self._read(begin)
+                entries = await self._read(begin, BLOCK if begin == ">" else None)
                 if not entries:
                     begin = ">"
                     continue
@@ -77,8 +79,8 @@ class RoomLedger:
                 begin = "0"
                 await self._trouble("intents", error)
 
-    async def _read(self, begin: str) -> list[Intent]:
-        block = 1000 if begin == ">" else None
+    async def _read(self, begin: str, block: int | None = None) -> list[Intent]:
+        """The next intents: `0` those read before and not settled, `>` new ones. `block`: ms to wait for one."""
         key = room_key(self.room, "intents")
         found = await self.redis.xreadgroup("ledger", self.consumer, {key: begin}, count=GROUP, block=block)
         intents = []
@@ -147,7 +149,7 @@ class RoomLedger:
 
     async def _relay(self) -> None:
         checked = 0.0
-        while True:
+        while not self.closed:
             try:
                 if time.monotonic() - checked >= 1.0:
                     await self.ensure()
@@ -155,8 +157,10 @@ class RoomLedger:
                 async with self.lock:
                     more = await self._apply_outbox()
                 if not more:
+                    # Not wait_for: Python 3.11's can swallow a cancellation, and the room would never be let go.
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self.news.wait(), POLL)
+                        async with asyncio.timeout(POLL):
+                            await self.news.wait()
                 self.news.clear()
             except (RedisError, OSError, DBAPIError, psycopg.Error) as error:
                 checked = 0.0
@@ -255,7 +259,8 @@ class Ledger:
                 if ears.done():
                     raise psycopg.OperationalError("LISTEN ended")
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), 0.5)
+                    async with asyncio.timeout(0.5):
+                        await stop.wait()
         finally:
             ears.cancel()
             await asyncio.gather(ears, return_exceptions=True)
@@ -288,8 +293,9 @@ class Ledger:
             await connection.close()
 
     async def _drop(self) -> None:
-        tasks = [task for _, task in self.rooms.values()]
-        for task in tasks:
+        rooms = list(self.rooms.values())
+        for books, task in rooms:
+            books.closed = True
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(task for _, task in rooms), return_exceptions=True)
         self.rooms.clear()

@@ -15,7 +15,7 @@ from sqlmodel import col
 
 from live.infra.db import Database
 from live.orders import rules
-from live.orders.change import hand_over, lines_of, locked, move, return_goods, tell
+from live.orders.change import hand_over, lines_of, locked, move, return_goods, tell, units_of
 from live.orders.queries import refund_open, with_open_attempts
 from live.orders.refunds import ask_refund, decline_refund, grant_refund, refund_done, settle_group
 from live.orders.tables import Order
@@ -108,11 +108,9 @@ async def payment_arrived(session: AsyncSession, attempt: PayAttempt, now: datet
         return True
     move(order, "GROUP_WAIT")
     await tell(session, order)
-    units: dict[int, int] = {}
-    for line in await lines_of(session, order.no):
-        units[line.offer_id] = units.get(line.offer_id, 0) + line.qty
-    for offer_id in sorted(units):
-        await seat_paid(session, offer_id, units[offer_id], now)
+    seats, _ = await units_of(session, order)
+    for offer_id, qty in seats.items():
+        await seat_paid(session, offer_id, qty, now)
     return True
 
 

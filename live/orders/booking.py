@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from live.catalog.queries import SkuFacts, skus
+from live.catalog.queries import skus
 from live.infra import outbox
 from live.infra.db import epoch_ms
 from live.offers.rules import Booked, Intent, OfferFacts
@@ -18,28 +18,25 @@ from live.orders import rules
 from live.protocol.events import OrderView, view
 
 _KNOWN = text("SELECT rid, intent_id, no, fen, discount, pay_until FROM orders WHERE rid = ANY(CAST(:rids AS text[]))")
+# Rows travel as one JSON document: in an array of texts the driver escapes every element by itself, most of the time of a batch.
 _ORDERS = text(
     "INSERT INTO orders (no, rid, intent_id, room_id, person, channel, location, fen, team_id, pay_until, created_at)"
     " SELECT t.no, t.rid, t.intent_id, t.room_id, t.person, t.channel, t.location, t.fen, t.team_id, t.pay_until, :now"
-    " FROM unnest(CAST(:nos AS text[]), CAST(:rids AS text[]), CAST(:intents AS text[]), CAST(:rooms AS text[]), CAST(:people AS text[]),"
-    " CAST(:channels AS text[]), CAST(:locations AS text[]), CAST(:fens AS bigint[]), CAST(:teams AS bigint[]),"
-    " CAST(:ends AS timestamptz[]))"
-    " AS t (no, rid, intent_id, room_id, person, channel, location, fen, team_id, pay_until)"
+    " FROM json_to_recordset(CAST(:orders AS json)) AS t (no text, rid text, intent_id text, room_id text, person text, channel text,"
+    " location text, fen bigint, team_id bigint, pay_until timestamptz)"
 )
 _LINES = text(
     "INSERT INTO order_line (order_no, line, offer_id, sku_id, sku, name_zh, name_en, picture, qty, fen, price_version)"
     " SELECT t.order_no, t.line, t.offer_id, t.sku_id, s.sku, s.name_zh, s.name_en, s.picture, t.qty, t.fen, t.version"
-    " FROM unnest(CAST(:nos AS text[]), CAST(:lines AS bigint[]), CAST(:offers AS bigint[]), CAST(:skus AS bigint[]),"
-    " CAST(:qtys AS bigint[]), CAST(:fens AS bigint[]), CAST(:versions AS bigint[]))"
-    " AS t (order_no, line, offer_id, sku_id, qty, fen, version)"
+    " FROM json_to_recordset(CAST(:lines AS json))"
+    " AS t (order_no text, line bigint, offer_id bigint, sku_id bigint, qty bigint, fen bigint, version bigint)"
     # A batch is a rush for a few things: their names travel once, not once a line.
-    " JOIN unnest(CAST(:ids AS bigint[]), CAST(:codes AS text[]), CAST(:zh AS text[]), CAST(:en AS text[]), CAST(:pictures AS text[]))"
-    " AS s (id, sku, name_zh, name_en, picture) ON s.id = t.sku_id"
+    " JOIN json_to_recordset(CAST(:things AS json)) AS s (id bigint, sku text, name_zh text, name_en text, picture text) ON s.id = t.sku_id"
 )
 _TELL = text(
     "INSERT INTO outbox (kind, room_id, key, payload)"
-    " SELECT 'own', t.room_id, 'order:' || t.no, CAST(t.payload AS jsonb)"
-    " FROM unnest(CAST(:rooms AS text[]), CAST(:nos AS text[]), CAST(:payloads AS text[])) AS t (room_id, no, payload)"
+    " SELECT 'own', t.room_id, 'order:' || t.no, t.payload"
+    " FROM jsonb_to_recordset(CAST(:news AS jsonb)) AS t (room_id text, no text, payload jsonb)"
 )
 _NUDGE = text("SELECT pg_notify(:channel, t.room) FROM unnest(CAST(:rooms AS text[])) AS t (room)")
 
@@ -60,80 +57,68 @@ class OrderBooker:
         """Write the orders of `intents`, which come in rid order. A rid that is there already breaks the batch: the ledger asked first."""
         if not intents:
             return {}
-        nos = [rules.number(intent.rid, now) for intent in intents]
-        fens = [sum(line.qty * line.fen for line in intent.lines) for intent in intents]
-        ends = [_end(intent, offers, now) for intent in intents]
-        rooms = [offers[intent.lines[0].offer].room_id for intent in intents]
-        teams = [_team(intent, offers) for intent in intents]
-        await connection.execute(
-            _ORDERS,
-            {
-                "now": now,
-                "nos": nos,
-                "rids": [intent.rid for intent in intents],
-                "intents": [intent.id for intent in intents],
-                "rooms": rooms,
-                "people": [intent.person for intent in intents],
-                "channels": ["live" if team is None else "group" for team in teams],
-                "locations": [intent.at for intent in intents],
-                "fens": fens,
-                "teams": teams,
-                "ends": ends,
-            },
-        )
-        await connection.execute(_LINES, await _lines(connection, intents, nos, offers))
-        payloads = [_news(intent, no, fen, end) for intent, no, fen, end in zip(intents, nos, fens, ends, strict=True)]
-        await connection.execute(_TELL, {"rooms": rooms, "nos": nos, "payloads": payloads})
-        await connection.execute(_NUDGE, {"channel": outbox.CHANNEL, "rooms": sorted(set(rooms))})
-        return {intent.rid: _body(no, fen, end) for intent, no, fen, end in zip(intents, nos, fens, ends, strict=True)}
+        orders = [_order(intent, offers, now) for intent in intents]
+        await connection.execute(_ORDERS, {"now": now, "orders": _json(orders)})
+        await connection.execute(_LINES, await _lines(connection, intents, orders, offers))
+        await connection.execute(_TELL, {"news": _json([_news(order) for order in orders])})
+        await connection.execute(_NUDGE, {"channel": outbox.CHANNEL, "rooms": sorted({order["room_id"] for order in orders})})
+        return {order["rid"]: _body(order["no"], order["fen"], order["pay_until"]) for order in orders}
 
 
-async def _lines(
-    connection: AsyncConnection, intents: Sequence[Intent], nos: Sequence[str], offers: Mapping[int, OfferFacts]
-) -> dict[str, list[Any]]:
-    """Columns of the lines, and of the things they name: a snapshot, since a product may be renamed tomorrow."""
-    flat = [(no, at, line) for intent, no in zip(intents, nos, strict=True) for at, line in enumerate(intent.lines)]
-    wanted = sorted({_sku(offers[line.offer]) for _, _, line in flat})
-    async with AsyncSession(connection) as session:
-        facts = await skus(session, wanted)
-    things: list[SkuFacts] = [facts[sku] for sku in wanted]
-    titles = [thing.title for thing in things]
+def _order(intent: Intent, offers: Mapping[int, OfferFacts], now: datetime) -> dict[str, Any]:
+    """The columns of one order."""
+    facts = [offers[line.offer] for line in intent.lines]
+    team = next((offer.team_id for offer in facts if offer.team_id is not None), None)
+    # The shortest hold of its lines; a team's clock ends it too.
+    clocks = [offer.closes_at for offer in facts if offer.team_id is not None and offer.closes_at is not None]
     return {
-        "nos": [no for no, _, _ in flat],
-        "lines": [at for _, at, _ in flat],
-        "offers": [line.offer for _, _, line in flat],
-        "skus": [_sku(offers[line.offer]) for _, _, line in flat],
-        "qtys": [line.qty for _, _, line in flat],
-        "fens": [line.fen for _, _, line in flat],
-        "versions": [line.version for _, _, line in flat],
-        "ids": wanted,
-        "codes": [thing.code for thing in things],
-        "zh": [title["zh"] for title in titles],
-        "en": [title["en"] for title in titles],
-        "pictures": [thing.picture for thing in things],
+        "no": rules.number(intent.rid, now),
+        "rid": intent.rid,
+        "intent_id": intent.id,
+        "room_id": facts[0].room_id,
+        "person": intent.person,
+        "channel": "live" if team is None else "group",
+        "location": intent.at,
+        "fen": sum(line.qty * line.fen for line in intent.lines),
+        "team_id": team,
+        "pay_until": rules.pay_until(now, min(offer.hold_seconds for offer in facts), min(clocks, default=None)),
     }
 
 
-def _sku(offer: OfferFacts) -> int:
-    assert offer.sku_id is not None, f"offer {offer.id} is not for sale"
-    return offer.sku_id
-
-
-def _team(intent: Intent, offers: Mapping[int, OfferFacts]) -> int | None:
-    return next((team for line in intent.lines if (team := offers[line.offer].team_id) is not None), None)
-
-
-def _end(intent: Intent, offers: Mapping[int, OfferFacts], now: datetime) -> datetime:
-    """The shortest hold of its lines; a team's clock ends it too."""
-    facts = [offers[line.offer] for line in intent.lines]
-    clocks = [offer.closes_at for offer in facts if offer.team_id is not None and offer.closes_at is not None]
-    return rules.pay_until(now, min(offer.hold_seconds for offer in facts), min(clocks, default=None))
+async def _lines(
+    connection: AsyncConnection, intents: Sequence[Intent], orders: Sequence[Mapping[str, Any]], offers: Mapping[int, OfferFacts]
+) -> dict[str, str]:
+    """The lines, and the things they name: a snapshot, since a product may be renamed tomorrow."""
+    lines = [
+        {
+            "order_no": order["no"],
+            "line": at,
+            "offer_id": line.offer,
+            "sku_id": offers[line.offer].sku_id,
+            "qty": line.qty,
+            "fen": line.fen,
+            "version": line.version,
+        }
+        for intent, order in zip(intents, orders, strict=True)
+        for at, line in enumerate(intent.lines)
+    ]
+    async with AsyncSession(connection) as session:
+        facts = await skus(session, sorted({line["sku_id"] for line in lines}))
+    things = [
+        {"id": thing.id, "sku": thing.code, "name_zh": thing.title["zh"], "name_en": thing.title["en"], "picture": thing.picture}
+        for thing in facts.values()
+    ]
+    return {"lines": _json(lines), "things": _json(things)}
 
 
 def _body(no: str, fen: int, pay_until: datetime) -> dict[str, Any]:
     return {"order": {"no": no, "fen": fen, "pay_until": epoch_ms(pay_until)}}
 
 
-def _news(intent: Intent, no: str, fen: int, pay_until: datetime) -> str:
-    told = OrderView(no=no, version=1, state="AWAIT_PAY", fen=fen, pay_until=epoch_ms(pay_until))
-    return orjson.dumps({"who": intent.person, "version": 1, "body": view(told)}).decode()
+def _news(order: Mapping[str, Any]) -> dict[str, Any]:
+    told = OrderView(no=order["no"], version=1, state="AWAIT_PAY", fen=order["fen"], pay_until=epoch_ms(order["pay_until"]))
+    return {"room_id": order["room_id"], "no": told.no, "payload": {"who": order["person"], "version": 1, "body": view(told)}}
+
+
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    return orjson.dumps(rows).decode()

@@ -8,6 +8,7 @@ from sqlmodel import col
 
 from live.infra import outbox
 from live.infra.db import epoch_ms
+from live.offers.tables import Team
 from live.orders import rules
 from live.orders.tables import Order, OrderLine
 from live.protocol.codes import Code, Refusal
@@ -15,7 +16,7 @@ from live.protocol.events import OrderView, view
 
 
 async def locked(session: AsyncSession, no: str, person: str | None = None) -> Order:
-    """The order's row, locked: the first lock of every action here but `settle`'s. Refusal(NOT_FOUND), also when it is not `person`'s."""
+    """The order's row, locked: the first lock of every action here. Refusal(NOT_FOUND), also when it is not `person`'s."""
     query = select(Order).where(col(Order.no) == no).with_for_update().execution_options(populate_existing=True)
     order = (await session.execute(query)).scalar_one_or_none()
     if order is None or (person is not None and order.person != person):
@@ -51,23 +52,30 @@ async def lines_of(session: AsyncSession, no: str) -> list[OrderLine]:
     return list((await session.execute(query)).scalars())
 
 
+async def units_of(session: AsyncSession, order: Order) -> tuple[dict[int, int], dict[int, int]]:
+    """Units per offer in the order of their ids: those that are seats of a team, and the others."""
+    units: dict[int, int] = {}
+    for line in await lines_of(session, order.no):
+        units[line.offer_id] = units.get(line.offer_id, 0) + line.qty
+    if order.team_id is None:
+        return {}, dict(sorted(units.items()))
+    query = select(col(Team.offer_id)).where(col(Team.offer_id).in_(units))
+    teams = set((await session.execute(query)).scalars())
+    seats = {offer: qty for offer, qty in sorted(units.items()) if offer in teams}
+    return seats, {offer: qty for offer, qty in sorted(units.items()) if offer not in teams}
+
+
 async def return_goods(session: AsyncSession, order: Order, kind: str) -> None:
     """Ask the ledger to take the order's units back. `RELEASE`: it was never paid; `RESTOCK`: it was refunded.
 
     The order's rid is the cause, so each happens once. Held seats go back with a release only: a paid seat stays paid.
     """
-    units: dict[int, int] = {}
-    for line in await lines_of(session, order.no):
-        units[line.offer_id] = units.get(line.offer_id, 0) + line.qty
-    entry = {
-        "kind": kind,
-        "rid": order.rid,
-        "location": order.location,
-        "person": order.person,
-        "lines": [[offer, qty] for offer, qty in sorted(units.items())],
-        "seats": kind == "RELEASE" and order.team_id is not None,
-    }
-    await outbox.house(session, order.room_id, entry)
+    seats, others = await units_of(session, order)
+    for units, seated in ((seats, kind == "RELEASE"), (others, False)):
+        if units:
+            entry = {"kind": kind, "rid": order.rid, "location": order.location, "person": order.person}
+            lines = [[offer, qty] for offer, qty in units.items()]
+            await outbox.house(session, order.room_id, {**entry, "lines": lines, "seats": seated})
 
 
 async def hand_over(session: AsyncSession, order: Order) -> None:

@@ -30,7 +30,6 @@ MAY: dict[str, frozenset[str]] = {
     "offer.list": _SHOW,
     "stock.add": _SHOW,
     "figures": _SHOW,
-    "refund.list": _SHOW,
     "refund.decide": _SHOW,
     "catalog": _SHOW,
     "store.list": _SHOW,

@@ -13,6 +13,8 @@ function isMuted(studio, who) {
 }
 
 function Acts({ studio, comment, close }) {
+  const row = useRef(null);
+  useLayoutEffect(() => row.current.scrollIntoView({ block: "nearest" }), []);
   const act = (work, done) => async () => {
     try {
       await work();
@@ -25,7 +27,7 @@ function Acts({ studio, comment, close }) {
   const { who, name, id, gone } = comment;
   const staff = who.startsWith("s:");
   const muted = isMuted(studio, who);
-  return html`<div class="said-acts">
+  return html`<div class="said-acts" ref=${row}>
     ${!gone && html`<${Button} kind="btn-sm" onPress=${act(() => studio.withdraw(id), t("console.withdrawn_done"))}>${t("console.withdraw")}<//>`}
     ${!staff && !muted && html`
       <${Button} kind="btn-sm" onPress=${act(() => studio.mute(who, true, SHORT), t("console.muted_for", { name, n: SHORT }))}>${t("console.mute_short", { n: SHORT })}<//>
@@ -39,7 +41,7 @@ function Said({ studio, comment, open, setOpen, may }) {
   return html`<li class=${cls("said", gone && "is-gone", open && "is-open", who.startsWith("s:") && "is-staff")}>
     <div class="said-row">
       <p class="said-text"><span class="said-name">${name || t("console.guest")}</span>
-        ${who.startsWith("g:") && html`<span class="tag">${t("console.guest")}</span>`}${who.startsWith("s:") && html`<span class="tag tag-staff">${t("console.staff")}</span>`}
+        ${who.startsWith("s:") && html`<span class="tag tag-staff">${t("console.staff")}</span>`}
         ${demo && html`<span class="tag">${t("console.demo")}</span>`}${isMuted(studio, who) && html`<span class="tag tag-bad">${t("console.muted")}</span>`}
         <span class="said-words">${text}</span>${gone && html`<span class="tag tag-bad">${t("console.withdrawn")}</span>`}</p>
       <time class="tiny num muted">${time(at)}</time>
@@ -89,6 +91,6 @@ export function Comments({ studio, may, frozen, setFrozen }) {
       ${!shown.length && html`<${Empty} title=${t("console.no_comments")} text=${t("console.no_comments_text")} />`}
       ${shown.map((comment) => html`<${Said} key=${comment.id} studio=${studio} comment=${comment} may=${may} open=${open === comment.id} setOpen=${setOpen} />`)}
     </ol>
-    ${(still || away) && studio.fresh > 0 && html`<button type="button" class="btn btn-primary said-new" onClick=${down}>${t("console.new_comments", { n: studio.fresh })}</button>`}
+    ${(frozen || away) && open === null && studio.fresh > 0 && html`<button type="button" class="btn btn-primary said-new" onClick=${down}>${t("console.new_comments", { n: studio.fresh })}</button>`}
   </section>`;
 }

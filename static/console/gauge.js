@@ -11,7 +11,10 @@ export function gauged(tell, { every = EVERY, now = () => performance.now(), mak
     let timer;
     const ping = () => {
       if (socket.readyState !== WebSocket.OPEN) return;
-      sent.clear(); // one is under way at a time; an answer later than the next ping is as good as none
+      if (sent.size) {
+        tell(Math.round(now() - sent.get(id))); // still no answer: it takes at least this long by now
+        return;
+      }
       id += 1;
       sent.set(id, now());
       socket.send(JSON.stringify({ id, t: "ping", d: {} }));

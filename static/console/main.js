@@ -1,7 +1,7 @@
 // The host's console of one room.
 import { html, cls, render, useState, useStore, useEffect } from "/static/shared/dom.js";
 import { load, t, useLang, pick, said } from "/static/shared/i18n.js";
-import { whoAmI, doors } from "/static/login/session.js";
+import { whoAmI, doors, home } from "/static/login/session.js";
 import { Stuck } from "/static/login/frame.js";
 import { Studio } from "./studio.js";
 import { Head, toggle } from "./head.js";
@@ -69,6 +69,10 @@ async function start() {
   const id = app.dataset.room;
   try {
     const me = await whoAmI();
+    if (!rights(me.you.role).moderate) {
+      location.replace(home(me.you.role));
+      return;
+    }
     if (!id) {
       render(html`<${Rooms} you=${me.you} rooms=${me.rooms} may=${rights(me.you.role)} />`, app);
       return;

@@ -47,19 +47,19 @@ function Places({ offer, stores }) {
   const name = (code) => pick(stores.find((one) => one.code === code)?.name) || code;
   return html`<ul class="places">${rows.map((place) => html`<li key=${place.code} class=${cls(place.left === 0 && "is-out", place.left > 0 && place.left <= place.total * LOW && "is-low")}>
     <span class="ellipsis">${name(place.code)}</span>
-    <${Bar} size=${place.total} solid=${place.left} label=${t("console.left_of", { name: name(place.code), left: place.left, total: place.total })} />
-    <span class="num places-n"><b>${number(place.left)}</b> / ${number(place.total)}</span>
+    ${place.total === null ? html`<span></span>` : html`<${Bar} size=${place.total} solid=${place.left} label=${t("console.left_of", { name: name(place.code), left: place.left, total: place.total })} />`}
+    <span class="num places-n"><b>${number(place.left)}</b>${place.total !== null && ` / ${number(place.total)}`}</span>
   </li>`)}</ul>`;
 }
 
-/** Units: left, taken, and of those paid for. */
-function Count({ offer }) {
+/** Units: left, taken, and of those paid for; `whole`: a moderator is not told which are paid. */
+function Count({ offer, whole }) {
   const coupon = offer.kind === "coupon";
   const paid = Math.min(offer.units, offer.taken);
   return html`<div class="count-row">
     <span class=${cls("count-main", offer.left === 0 && "is-out")}><b class="num">${number(offer.left)}</b><small>${t(coupon ? "console.coupons_left" : "console.left")}</small></span>
-    <span><b class="num">${number(coupon ? offer.taken : paid)}</b><small>${t(coupon ? "console.claimed" : "console.sold")}</small></span>
-    ${!coupon && html`<span><b class="num">${number(offer.taken - paid)}</b><small>${t("console.held")}</small></span>`}
+    <span><b class="num">${number(coupon || whole ? offer.taken : paid)}</b><small>${t(coupon ? "console.claimed" : whole ? "console.taken" : "console.sold")}</small></span>
+    ${!coupon && !whole && html`<span><b class="num">${number(offer.taken - paid)}</b><small>${t("console.held")}</small></span>`}
     <span><b class="num">${number(offer.total)}</b><small>${t("console.total")}</small></span>
   </div>`;
 }
@@ -72,7 +72,7 @@ function Team({ team, tiers, fen }) {
     <${Bar} size=${team.size} solid=${team.paid} light=${team.held} mark=${team.minimum} steps=${(tiers || []).slice(1).map((tier) => tier.seats)}
       label=${t("console.team_bar", { paid: team.paid, size: team.size })} />
     <ol class="tiers">${(tiers || []).map((tier) => html`<li key=${tier.seats} class=${cls(fen === tier.fen && "is-now", team.paid >= tier.seats && "is-past")}>
-      <b class="num">${money(tier.fen)}</b><small class="num">${t("console.from_seats", { n: tier.seats })}</small></li>`)}</ol>
+      <b class="num">${money(tier.fen)}</b><small class="num">${tier.seats ? t("console.from_seats", { n: tier.seats }) : t("console.start_price")}</small></li>`)}</ol>
     <p class="tiny muted">${t(team.paid >= team.minimum ? "console.minimum_met" : "console.minimum_lacks", { n: team.minimum, lacks: team.minimum - team.paid })}</p>
   </div>`;
 }
@@ -92,7 +92,7 @@ function Card({ studio, offer, pinned, may, onStock }) {
         <p class="small muted num">${offer.kind !== "coupon" && html`<${Price} fen=${offer.team?.fen ?? offer.fen} was=${offer.list_fen} /> · `}${t("console.per_person_n", { n: offer.per_person })}</p>
       </div>
     </div>
-    <${Count} offer=${offer} />
+    <${Count} offer=${offer} whole=${!may.run} />
     ${offer.team && html`<${Team} team=${offer.team} tiers=${offer.tiers} fen=${offer.team.fen ?? offer.fen} />`}
     <${Places} offer=${offer} stores=${studio.place.stores} />
     ${may.run && open && html`<div class="offer-acts">

@@ -161,7 +161,7 @@ export class Studio extends Listeners {
     return [...found.values()].sort((a, b) => rank(a) - rank(b) || b.id - a.id);
   }
 
-  /** A card: the view, `places` [{code, total, left}], `total`, `left`, `taken`, `units` paid, `team`. */
+  /** A card: the view, `places` [{code, total (null: not told), left}], `total`, `left`, `taken`, `units` paid, `team`. */
   #offer(view, askedTeam) {
     const pushed = this.room.state.get(`left:${view.id}`)?.left;
     const asked = this.allotments.get(view.id) || [];
@@ -169,12 +169,13 @@ export class Studio extends Listeners {
     const places = codes.map((code) => {
       const row = asked.find((one) => one.location === code);
       const left = pushed?.[code] ?? (row ? row.total - row.taken : 0);
-      return { code, left, total: Math.max(row?.total ?? 0, left) };
+      return { code, left, total: row ? Math.max(row.total, left) : null };
     });
     const sum = (name) => places.reduce((all, one) => all + one[name], 0);
     const phase = this.views.get(view.id)?.view.phase === "ended" ? "ended" : view.phase;
     const units = this.figures?.by_offer?.find((one) => one.offer === view.id)?.units ?? 0;
-    const [total, left] = places.length ? [sum("total"), sum("left")] : [view.total, view.total];
+    const left = places.length ? sum("left") : view.total;
+    const total = asked.length ? sum("total") : Math.max(view.total, left);
     return { ...view, phase, places, total, left, taken: total - left, units, team: this.room.state.get(`team:${view.id}`) || askedTeam || null };
   }
 

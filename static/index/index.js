@@ -3,7 +3,7 @@ import { html, render, cls } from "../shared/dom.js";
 import { load, t, pick, useLang } from "../shared/i18n.js";
 import { LangSwitch } from "../shared/parts.js";
 
-const { rooms, logins } = JSON.parse(document.getElementById("facts").textContent);
+const { rooms, logins, owned } = JSON.parse(document.getElementById("facts").textContent);
 const DOORS = [["console", "/console"], ["store", "/store"], ["hq", "/hq"]];
 const name = (title) => (typeof title === "string" ? title : pick(title));
 
@@ -19,6 +19,9 @@ function Start() {
 }
 
 function Rooms() {
+  if (!rooms.length && owned) {
+    return html`<section class="card begin"><h2>${t("index.empty")}</h2><p>${t("index.owned.text")}</p><a class="btn btn-primary" href="/hq">${t("index.hq")}</a></section>`;
+  }
   if (!rooms.length) {
     return html`<section class="card begin"><h2>${t("index.empty")}</h2><p>${t("index.empty.text")}</p><pre class="mono">${t("index.command")}</pre></section>`;
   }

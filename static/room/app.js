@@ -47,12 +47,11 @@ function Head({ shop, title }) {
   const live = shop.room.phase === "live";
   return html`<header class="head">
     <div class="head-text">
-      <h1>${title}</h1>
+      <div class="head-title"><h1>${title}</h1>${shop.demo && html`<span class="demo-mark" title=${t("demo.note")}>${t("demo")}</span>`}</div>
       <p class="head-facts">
         ${live ? html`<span class="on-air">${t("room.live")}</span>` : html`<span class="chip">${t(`index.phase.${shop.room.phase}`)}</span>`}
         <span class="num">${t("room.viewers", { n: viewers })}</span>
         ${likes > 0 && html`<span class="num head-likes">${t("room.likes", { n: likes })}</span>`}
-        ${shop.demo && html`<span class="demo-mark" title=${t("demo.note")}>${t("demo")}</span>`}
       </p>
     </div>
     <div class="head-end">${shop.picture && html`<button type="button" class=${cls("sound", shop.muted && "sound-off")} aria-label=${t(shop.muted ? "room.unmute" : "room.mute")} onClick=${() => shop.setMuted(!shop.muted)}>

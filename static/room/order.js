@@ -85,7 +85,8 @@ function Checkout({ shop, order, paying, setPaying }) {
       }
     } catch (refusal) {
       tab?.close();
-      refused(refusal);
+      if (refusal.code === "identify") shop.note(t("order.wechat_only"), "bad"); // the provider takes money from its own users only
+      else refused(refusal);
       shop.fetchOrder(order.no).catch(() => {});
     }
   };

@@ -34,7 +34,7 @@ export class LiveRoom extends Signals {
     this.facts = {};
     this.you = null;
     this.skew = 0; // server's clock − ours, ms
-    this.window = [0, 8000]; // ms; replaced by the server's
+    this.spread = [0, 8000]; // ms; replaced by the server's
     this.taps = new Set();
     this.ids = new Map(); // id of a command -> Tap
     this.asks = new Asks(clock);
@@ -51,9 +51,16 @@ export class LiveRoom extends Signals {
         this.ids.set(id, tap);
         this.#send({ id, t, d });
       },
-      forget: (tap) => this.#forget(tap),
+      forget: (tap) => {
+        this.taps.delete(tap);
+        for (const [id, owner] of this.ids) if (owner === tap) this.ids.delete(id);
+      },
       lookup: lookup || ((key) => this.#command("ask", { key })),
     };
+  }
+
+  get counts() {
+    return this.mirror.counts;
   }
 
   /** The server's clock, epoch ms. */
@@ -65,10 +72,6 @@ export class LiveRoom extends Signals {
     if (this.status === "connecting" || this.status === "live") return;
     this.stopTimer("wait");
     this.#open();
-  }
-
-  get counts() {
-    return this.mirror.counts;
   }
 
   close() {
@@ -95,6 +98,7 @@ export class LiveRoom extends Signals {
   rejoin() {
     this.mirror.position.p = null;
     this.#leave("idle");
+    for (const tap of [...this.taps]) tap.abandon(); // a tap is its person's; another must not send it
     this.connect();
   }
 
@@ -120,6 +124,7 @@ export class LiveRoom extends Signals {
   async #open() {
     const mine = { open: false };
     this.wire = mine;
+    this.bye = null;
     this.#set("connecting");
     const fresh = this.freshToken;
     this.freshToken = false;
@@ -130,8 +135,7 @@ export class LiveRoom extends Signals {
       return;
     }
     if (this.wire !== mine) return;
-    this.bye = null;
-    mine.socket = this.socket(`${this.url.replace(/\/$/, "")}/ws`);
+    mine.socket = this.socket(this.url);
     mine.socket.onopen = () => {
       mine.open = true;
       mine.helloId = this.#next();
@@ -156,7 +160,7 @@ export class LiveRoom extends Signals {
     }
     if (frame.bye) this.bye = frame.bye;
     else if (frame.id === this.wire.helloId) this.#greeted(frame);
-    else if (frame.id !== undefined) this.#replied(frame);
+    else if (frame.id !== undefined) (this.ids.get(frame.id) || this.asks).reply(frame);
     else if (frame.reset) this.mirror.reset(frame.reset);
     else if (frame.own) this.mirror.own(frame.own);
     else if (frame.r === this.room && !this.mirror.tick(frame)) this.#gap();
@@ -166,7 +170,7 @@ export class LiveRoom extends Signals {
   #greeted({ ok, no }) {
     this.stopTimer("hello");
     if (no) return this.#unwelcome(no);
-    Object.assign(this, { failures: 0, tokenTries: 0, you: ok.you, skew: ok.now - this.clock.now(), window: ok.rej || this.window });
+    Object.assign(this, { failures: 0, tokenTries: 0, you: ok.you, skew: ok.now - this.clock.now(), spread: ok.rej || this.spread });
     this.tell("you", ok.you);
     this.mirror.hello(ok);
     this.#set("live");
@@ -225,22 +229,11 @@ export class LiveRoom extends Signals {
     return reply;
   }
 
-  #replied(frame) {
-    const tap = this.ids.get(frame.id);
-    if (tap) return tap.reply(frame.id, frame);
-    return this.asks.reply(frame);
-  }
-
   #tap(t, d, options) {
     const tap = new Tap(this.link, t, d, options);
     this.taps.add(tap);
     tap.send();
     return tap;
-  }
-
-  #forget(tap) {
-    this.taps.delete(tap);
-    for (const [id, owner] of this.ids) if (owner === tap) this.ids.delete(id);
   }
 
   /** Drops the socket now and treats it as lost. `wait`: ms to stay away at least; 0: come back at once. */
@@ -267,13 +260,13 @@ export class LiveRoom extends Signals {
     this.timer("wait", away, () => this.#open());
   }
 
-  /** Full jitter. The first return after a lost socket is spread over the server's window, since thousands may have been lost with it. */
+  /** Full jitter. The first return after a lost socket is spread over the server's own range, since thousands may have been lost with it. */
   #delay(wasLive, wait) {
     if (wait === 0) return 0;
-    if (this.bye?.after !== undefined) return this.bye.after;
-    const [low, high] = wasLive ? this.window : [0, Math.min(CAP, BASE * 2 ** this.failures)];
+    const asked = this.bye?.after; // our own place in the server's spreading
+    const [low, high] = wasLive && asked === undefined ? this.spread : [0, Math.min(CAP, BASE * 2 ** this.failures)];
     this.failures = Math.min(this.failures + 1, 10);
-    return Math.max(wait || 0, low + this.random() * (high - low));
+    return Math.max(wait || 0, (asked || 0) + low + this.random() * (high - low));
   }
 
   #leave(status, facts) {

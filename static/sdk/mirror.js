@@ -20,6 +20,7 @@ export class Mirror {
 
   /** The answer to hello: the whole state, then what was missed, or everything anew. */
   hello(hello) {
+    if (hello.e !== this.position.e) this.position.p = null; // another log counts own events anew
     this.#whole(hello, !hello.rec);
     for (const [seq, type, body] of hello.ev || []) this.tell("event", type, body, seq);
     this.position.p ??= 0; // else own() could not tell new from old
@@ -28,9 +29,11 @@ export class Mirror {
     this.position.p = Math.max(this.position.p, hello.p || 0);
   }
 
-  /** The log began anew: drop seq, state and versions. */
+  /** The log began anew: drop seq, state and versions, and ask for what is ours. */
   reset(reset) {
+    this.position.p = reset.p || 0;
     this.#whole(reset, true);
+    this.#missedOwn();
   }
 
   /** One tick. False when critical events are missing: resume from the position held. State is merged before events are told. */

@@ -79,13 +79,18 @@ export class Tap {
     } else this.#fail({ code: "offline" });
   }
 
+  /** The person left; whatever was booked is found among their orders. */
+  abandon() {
+    if (!this.over) this.#fail({ code: "offline" });
+  }
+
   /** A reply to any try of this tap. Good news counts from every try, a refusal only from the newest. */
-  reply(id, frame) {
+  reply(frame) {
     if (this.over) return;
     if (frame.ok && (frame.ok.order || frame.ok.coupon)) this.#done(frame.ok);
     else if (frame.ok?.again) this.#again({});
     else if (frame.ok?.pending || frame.no?.code === "pending") this.#pending();
-    else if (frame.no && id === this.id) this.#refused(frame.no);
+    else if (frame.no && frame.id === this.id) this.#refused(frame.no);
   }
 
   #pending() {

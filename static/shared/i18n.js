@@ -38,7 +38,10 @@ export async function choose(lang, remember = true) {
   catalogue = Object.assign({}, ...parts);
   current = lang;
   document.documentElement.lang = LOCALE[lang];
-  if (remember) keep.set("live.lang", lang);
+  if (remember) {
+    keep.set("live.lang", lang);
+    document.cookie = `lang=${lang}; path=/; max-age=31536000; samesite=lax`; // for the words the server renders
+  }
   listeners.tell();
 }
 

@@ -1,6 +1,5 @@
 // The desk's queue: asked for every 3 s, at once after an act of ours, and less often while the page lies in the background.
-import { useState, useEffect, useRef, useCallback } from "/static/shared/dom.js";
-import { keep } from "/static/shared/dom.js";
+import { useState, useEffect, useRef, useCallback, keep } from "/static/shared/dom.js";
 import { newKey } from "/static/sdk/tap.js";
 import { doors } from "/static/login/session.js";
 

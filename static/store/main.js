@@ -3,7 +3,7 @@ import { html, cls, render, useState, useNow } from "/static/shared/dom.js";
 import { load, t, useLang, pick, said, time } from "/static/shared/i18n.js";
 import { toast } from "/static/shared/toast.js";
 import { Button, Empty, Spinner } from "/static/shared/parts.js";
-import { whoAmI, doors } from "/static/login/session.js";
+import { whoAmI, doors, home } from "/static/login/session.js";
 import { TopBar, Stuck } from "/static/login/frame.js";
 import { useQueue, grouped, nameDevice, query } from "./desk.js";
 import { Verify, reason } from "./verify.js";
@@ -110,7 +110,9 @@ async function start() {
   nameDevice();
   const app = document.getElementById("app");
   try {
-    render(html`<${Desk} me=${await whoAmI()} />`, app);
+    const me = await whoAmI();
+    if (home(me.you.role) !== "/store" && me.you.role !== "owner") location.replace(home(me.you.role));
+    else render(html`<${Desk} me=${me} />`, app);
   } catch (refusal) {
     if (refusal.code) render(html`<${Stuck} text=${said(refusal)} again=${() => location.reload()} />`, app);
     else throw refusal;

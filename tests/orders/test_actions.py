@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
 
+from live.offers.rules import IntentLine
 from live.orders.actions import advance, cancel, expire_due, pay, payment_arrived
 from live.orders.refunds import ask_refund
 from live.payments.actions import ask_provider, settle_attempt
@@ -281,12 +283,13 @@ async def test_payment_expiry_and_cancel_at_the_same_moment_end_in_one_of_two_wa
         await pay(shop.db, shop.provider, f"p:{i}", no, None, PAYER, NOW)
         if i % 2:
             shop.money(no)
-        await asyncio.gather(
+        answers = await asyncio.gather(
             arrived(shop, no),
             cancel(shop.db, shop.provider, f"p:{i}", no, NOW),
             expire_due(shop.db, shop.provider, after(minutes=6)),
             return_exceptions=True,
         )
+        assert all(isinstance(answer, Refusal) for answer in answers if isinstance(answer, BaseException))
         assert (await shop.order(no)).state == ("ALLOCATED" if i % 2 else "CANCELLED")
     assert await shop.till() == 6
     assert await taken(shop) == (6, 6)
@@ -350,3 +353,20 @@ async def test_nothing_is_handed_over_while_a_refund_is_undecided(shop: Shop) ->
             await advance(session, no, "COLLECTED", NOW)
     assert refused.value.code is Code.REFUND_OPEN
     assert await shop.everything() == before
+
+
+@pytest.mark.parametrize("pays", [True, False])
+async def test_an_order_of_a_seat_and_a_sale_counts_the_seat_only(shop: Shop, pays: bool) -> None:
+    group, sale = await shop.group(), await shop.sale()
+    tap = shop.intent(group, "p:1", qty=2)
+    tap = replace(tap, lines=(*tap.lines, IntentLine(int(sale.id or 0), 1, 2990, 1)))
+    body = (await shop.book([tap])).verdicts[0].body
+    assert body is not None
+    no = body["order"]["no"]
+    if pays:
+        assert await shop.paid(no, "p:1") == "GROUP_WAIT"
+    else:
+        assert (await cancel(shop.db, shop.provider, "p:1", no, NOW)).state == "CANCELLED"
+        assert await shop.till() == 2
+    assert await shop.one("SELECT held || ' ' || paid FROM team") == ("0 2" if pays else "0 0")
+    assert await taken(shop) == ((3, 3) if pays else (0, 0))

@@ -62,7 +62,10 @@ async def test_lines_of_several_offers_are_one_order_with_the_shortest_hold(shop
     order = await shop.order(body["order"]["no"])
     assert (order.fen, order.pay_until) == (14960, after(seconds=200))
     async with shop.db.begin() as session:
-        assert [(line.line, line.sku, line.qty) for line in await lines_of(session, order.no)] == [(0, "BERRY-1000", 1), (1, "BERRY-500", 3)]
+        assert [(line.line, line.sku, line.qty) for line in await lines_of(session, order.no)] == [
+            (0, "BERRY-1000", 1),
+            (1, "BERRY-500", 3),
+        ]
 
 
 async def test_a_hold_in_a_team_ends_with_the_team(shop: Shop) -> None:

@@ -279,7 +279,9 @@ async def test_a_group_that_fails_refunds_every_member_in_full_and_returns_the_g
 
 
 async def test_a_large_team_is_settled_in_slices_and_by_two_workers_once(shop: Shop) -> None:
-    offer = await shop.group(size=20, minimum=1, stock={"S1": 20}, per_person=1, tiers=[{"seats": 0, "fen": 3000}, {"seats": 10, "fen": 2000}])
+    offer = await shop.group(
+        size=20, minimum=1, stock={"S1": 20}, per_person=1, tiers=[{"seats": 0, "fen": 3000}, {"seats": 10, "fen": 2000}]
+    )
     nos = []
     for i in range(1, 16):
         nos.append(await shop.take(offer, f"p:{i}"))
@@ -308,7 +310,8 @@ async def test_a_second_payment_of_one_order_goes_back_and_leaves_the_order_alon
     async with shop.db.begin() as session:
         await session.execute(
             text(
-                "INSERT INTO pay_attempt (order_no, out_trade_no, fen, state, winner, expires_at) VALUES (:no, :t, 2990, 'SENT', false, now())"
+                "INSERT INTO pay_attempt (order_no, out_trade_no, fen, state, winner, expires_at)"
+                " VALUES (:no, :t, 2990, 'SENT', false, now())"
             ),
             {"no": no, "t": f"{no}-2"},
         )

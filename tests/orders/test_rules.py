@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ def test_the_machine_knows_exactly_the_states_of_the_table() -> None:
 
 def test_the_whole_way_of_an_order_that_is_collected() -> None:
     way = ["AWAIT_PAY", "PAID", "GROUP_WAIT", "ALLOCATED", "READY", "PART_COLLECTED", "COLLECTED", "COMPLETED"]
-    assert all(legal(state, to) for state, to in zip(way, way[1:], strict=False))
+    assert all(legal(state, to) for state, to in pairwise(way))
 
 
 @given(st.sampled_from(STATES), st.lists(st.sampled_from(STATES), max_size=12))
@@ -77,7 +78,9 @@ def test_something_is_always_left_to_pay() -> None:
 
 
 @given(ladders(), st.data())
-def test_after_the_differences_everybody_has_paid_exactly_the_final_price(made: tuple[list[tuple[int, int]], int], data: st.DataObject) -> None:
+def test_after_the_differences_everybody_has_paid_exactly_the_final_price(
+    made: tuple[list[tuple[int, int]], int], data: st.DataObject
+) -> None:
     tiers, size = made
     paid_seats, money, back = 0, 0, 0
     orders = []

@@ -1,4 +1,4 @@
-"""The simulator and a shop's door on real sockets; a database and settings of its own (`database`, `home`, `settings`)."""
+"""The simulator and a shop's door on real sockets."""
 
 # ruff: noqa: ASYNC110 - a test that waits some milliseconds for another task holds nobody up
 
@@ -16,16 +16,14 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 from starlette.applications import Starlette
 
 from live.infra import outbox
 from live.infra.db import Database, utc_now
-from live.infra.embedded import EmbeddedServers
 from live.infra.tables import Outbox
-from live.migrations.metadata import metadata
 from live.payments import api, keys
 from live.payments.actions import create_attempt, send_attempt
 from live.payments.simulator import Simulator, bound, identity, server
@@ -38,44 +36,17 @@ FAST = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5)  # seconds between tries of a notice
 
 
 @pytest.fixture(scope="session")
-async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedServers]:
-    """One PostgreSQL a run."""
-    async with EmbeddedServers(tmp_path_factory.mktemp("db"), redis=False, sync=False) as running:
-        db = Database(running.database_url)
-        async with db.engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
-        await db.close()
-        yield running
-
-
-@pytest.fixture
-async def database(servers: EmbeddedServers) -> AsyncIterator[Database]:
-    """Every table, empty."""
-    db = Database(servers.database_url, pool=20)
-    async with db.begin() as session:
-        await session.execute(text(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY CASCADE"))
-    yield db
-    await db.close()
-
-
-@pytest.fixture(scope="session")
-def who(home: Path) -> Identity:
+def who(shop: Path) -> Identity:
     """The simulator's keys, read once: the library checks the primes each time."""
-    return identity(home, "http://127.0.0.1:1", "http://127.0.0.1:1")
+    return identity(shop, "http://127.0.0.1:1", "http://127.0.0.1:1")
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A state folder with the demo's keys; making them anew for each test would cost half a second."""
     place = tmp_path_factory.mktemp("home")
     keys.prepare(place, "http://127.0.0.1:1")
     return place
-
-
-@pytest.fixture
-def settings(home: Path) -> Settings:
-    """Settings of the demo's merchant, with no simulator running yet."""
-    return merchant_settings(home, "http://127.0.0.1:1", "http://127.0.0.1:1")
 
 
 def merchant_settings(home: Path, simulator_url: str, shop_url: str) -> Settings:
@@ -186,15 +157,15 @@ async def serving(app: Starlette, port: int = 0) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def world(database: Database, home: Path, who: Identity) -> AsyncIterator[World]:
+async def world(database: Database, shop: Path, who: Identity) -> AsyncIterator[World]:
     """A fresh simulator and door for each test."""
     door = Starlette(routes=api.routes)
     async with serving_door(door) as shop_url:
         simulator = Simulator(
-            replace(who, shop_url=shop_url), Conditions(notice_waits=FAST, refund_seconds=0.02), home / f"{secrets.token_hex(8)}.sqlite3"
+            replace(who, shop_url=shop_url), Conditions(notice_waits=FAST, refund_seconds=0.02), shop / f"{secrets.token_hex(8)}.sqlite3"
         )
-        async with serving(simulator.app) as url, httpx2.AsyncClient(trust_env=False) as http:
-            gateway = from_settings(merchant_settings(home, url, shop_url))
+        async with serving(simulator.app) as url, httpx2.AsyncClient(trust_env=False, verify=False) as http:
+            gateway = from_settings(merchant_settings(shop, url, shop_url))
             assert isinstance(gateway, WechatPay)
             made = World(database, simulator, url, shop_url, gateway, http)
             door.state.world = made

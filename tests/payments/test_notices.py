@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from live.payments import signing
-from live.payments.simulator_post import Letter
+from live.payments.simulator_book import Letter
 from tests.payments.conftest import World
 from tests.payments.test_signing import SPOILS
 

@@ -20,46 +20,46 @@ V3_KEY = b"0123456789abcdef0123456789abcdef"
 PAID = {"mchid": "1900000000", "appid": "wx1", "out_trade_no": "A1001-1", "trade_state": "SUCCESS", "transaction_id": "42"}
 
 
-def shop(home: Path, now: datetime = NOW) -> WechatPay:
+def merchant(shop: Path, now: datetime = NOW) -> WechatPay:
     """A merchant whose clock stands still; it knows two keys of the provider, as during a rotation."""
-    provider = keys.public_key(home / keys.PUBLIC_KEY)
-    other = keys.private_key(home / keys.MERCHANT_KEY).public_key()
+    provider = keys.public_key(shop / keys.PUBLIC_KEY)
+    other = keys.private_key(shop / keys.MERCHANT_KEY).public_key()
     return WechatPay(
         url="http://127.0.0.1:1",
         notify_url="http://127.0.0.1:1/notice",
         app_id="wx1",
         merchant="1900000000",
         serial="S",
-        key=keys.private_key(home / keys.MERCHANT_KEY),
+        key=keys.private_key(shop / keys.MERCHANT_KEY),
         v3_key=V3_KEY,
         provider_keys={"PUB_KEY_ID_1": provider, "OLD_SERIAL": other},
         clock=lambda: now,
     )
 
 
-def notice(home: Path, serial: str = "PUB_KEY_ID_1", signed: datetime = NOW, v3_key: bytes = V3_KEY) -> tuple[dict[str, str], bytes]:
+def notice(shop: Path, serial: str = "PUB_KEY_ID_1", signed: datetime = NOW, v3_key: bytes = V3_KEY) -> tuple[dict[str, str], bytes]:
     resource = signing.encrypt(v3_key, orjson.dumps(PAID), "transaction")
     raw = orjson.dumps({"id": "EV-1", "event_type": "TRANSACTION.SUCCESS", "resource": resource})
-    key = keys.private_key(home / (keys.SIMULATOR_KEY if serial == "PUB_KEY_ID_1" else keys.MERCHANT_KEY))
+    key = keys.private_key(shop / (keys.SIMULATOR_KEY if serial == "PUB_KEY_ID_1" else keys.MERCHANT_KEY))
     return signing.signed_headers(key, serial, raw, signed), raw
 
 
-async def test_a_true_notice_opens_under_either_key_and_any_header_case(home: Path) -> None:
+async def test_a_true_notice_opens_under_either_key_and_any_header_case(shop: Path) -> None:
     for serial in ("PUB_KEY_ID_1", "OLD_SERIAL"):
-        headers, raw = notice(home, serial)
+        headers, raw = notice(shop, serial)
         for spelt in (headers, {name.lower(): value for name, value in headers.items()}):
-            opened = shop(home).open_notice(spelt, raw)
+            opened = merchant(shop).open_notice(spelt, raw)
             assert (opened.id, opened.event_type, opened.resource) == ("EV-1", "TRANSACTION.SUCCESS", PAID)
 
 
 @pytest.mark.parametrize(("seconds", "opens"), [(-301, False), (-300, True), (0, True), (300, True), (301, False), (86400, False)])
-async def test_a_notice_is_good_for_300_seconds_either_way(home: Path, seconds: int, opens: bool) -> None:
-    headers, raw = notice(home, signed=NOW + timedelta(seconds=seconds))
+async def test_a_notice_is_good_for_300_seconds_either_way(shop: Path, seconds: int, opens: bool) -> None:
+    headers, raw = notice(shop, signed=NOW + timedelta(seconds=seconds))
     if opens:
-        assert shop(home).open_notice(headers, raw).id == "EV-1"
+        assert merchant(shop).open_notice(headers, raw).id == "EV-1"
     else:
         with pytest.raises(Forged, match="stale timestamp"):
-            shop(home).open_notice(headers, raw)
+            merchant(shop).open_notice(headers, raw)
 
 
 Spoil = Callable[[random.Random, dict[str, str], bytes], tuple[dict[str, str], bytes]]
@@ -113,9 +113,9 @@ SPOILS: list[Spoil] = [
 
 
 @pytest.mark.parametrize("spoil", SPOILS, ids=lambda spoil: spoil.__name__)
-async def test_no_spoiled_notice_opens(home: Path, spoil: Spoil) -> None:
+async def test_no_spoiled_notice_opens(shop: Path, spoil: Spoil) -> None:
     chance = random.Random(20261122)
-    mine, true = shop(home), notice(home)
+    mine, true = merchant(shop), notice(shop)
     assert mine.open_notice(*true).id == "EV-1"
     for _ in range(50):
         headers, raw = spoil(chance, *true)
@@ -131,22 +131,22 @@ async def test_no_spoiled_notice_opens(home: Path, spoil: Spoil) -> None:
      b'{"id":"1","event_type":"x","resource":{"algorithm":"AEAD_AES_256_GCM","nonce":"","ciphertext":"","associated_data":""}}',
      b'{"id":"1","event_type":"x","resource":{"algorithm":"AEAD_AES_256_GCM","nonce":"123456789012","ciphertext":"%%","associated_data":""}}'],
 )  # fmt: skip
-async def test_signed_nonsense_is_refused_too(home: Path, body: bytes) -> None:
-    headers = signing.signed_headers(keys.private_key(home / keys.SIMULATOR_KEY), "PUB_KEY_ID_1", body, NOW)
+async def test_signed_nonsense_is_refused_too(shop: Path, body: bytes) -> None:
+    headers = signing.signed_headers(keys.private_key(shop / keys.SIMULATOR_KEY), "PUB_KEY_ID_1", body, NOW)
     with pytest.raises(Forged):
-        shop(home).open_notice(headers, body)
+        merchant(shop).open_notice(headers, body)
 
 
-async def test_a_resource_under_another_v3_key_is_refused(home: Path) -> None:
+async def test_a_resource_under_another_v3_key_is_refused(shop: Path) -> None:
     with pytest.raises(Forged, match="wrong encryption"):
-        shop(home).open_notice(*notice(home, v3_key=b"f" * 32))
+        merchant(shop).open_notice(*notice(shop, v3_key=b"f" * 32))
 
 
-async def test_pay_params_carry_the_signature_wechat_checks(home: Path) -> None:
-    params = shop(home).pay_params("wx201410272009395522657a690389285100")
+async def test_pay_params_carry_the_signature_wechat_checks(shop: Path) -> None:
+    params = merchant(shop).pay_params("wx201410272009395522657a690389285100")
     assert set(params) == {"appId", "timeStamp", "nonceStr", "package", "signType", "paySign"}
     assert (params["signType"], params["package"]) == ("RSA", "prepay_id=wx201410272009395522657a690389285100")
     lines = (params["appId"], params["timeStamp"], params["nonceStr"], params["package"])
-    merchant = keys.private_key(home / keys.MERCHANT_KEY).public_key()
-    assert signing.true(merchant, params["paySign"], *lines)
-    assert not signing.true(merchant, params["paySign"], *lines[:3], "prepay_id=other")
+    public = keys.private_key(shop / keys.MERCHANT_KEY).public_key()
+    assert signing.true(public, params["paySign"], *lines)
+    assert not signing.true(public, params["paySign"], *lines[:3], "prepay_id=other")

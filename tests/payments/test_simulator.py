@@ -112,13 +112,13 @@ def test_it_refuses_production_and_any_address_but_loopback() -> None:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-async def test_as_a_process_it_answers_and_ends_cleanly(home: Path, sent: signal.Signals) -> None:
+async def test_as_a_process_it_answers_and_ends_cleanly(shop: Path, sent: signal.Signals) -> None:
     with bound("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
-    environment = os.environ | {"LIVE_HOME": str(home), "LIVE_SIMULATOR_PORT": str(port), "LIVE_ENV": "demo"}
+    environment = os.environ | {"LIVE_HOME": str(shop), "LIVE_SIMULATOR_PORT": str(port), "LIVE_ENV": "demo"}
     command = (sys.executable, "-m", "live.payments.simulator", "--probes", "0.5")
     process = await asyncio.create_subprocess_exec(*command, env=environment)
-    async with httpx2.AsyncClient(trust_env=False) as http, asyncio.timeout(20):
+    async with httpx2.AsyncClient(trust_env=False, verify=False) as http, asyncio.timeout(20):
         while True:
             try:
                 assert (await http.get(f"http://127.0.0.1:{port}/healthz")).json() == {"ok": True}
@@ -130,11 +130,11 @@ async def test_as_a_process_it_answers_and_ends_cleanly(home: Path, sent: signal
 
 
 @pytest.mark.parametrize(("variable", "said"), [("ENV", b"refuses to run in production"), ("SIMULATOR_PORT", b"LIVE_SIMULATOR_PORT")])
-async def test_as_a_process_it_says_why_it_does_not_start(home: Path, variable: str, said: bytes) -> None:
+async def test_as_a_process_it_says_why_it_does_not_start(shop: Path, variable: str, said: bytes) -> None:
     with bound("127.0.0.1", 0) as taken:
         taken.listen()
         value = {"ENV": "production", "SIMULATOR_PORT": str(taken.getsockname()[1])}[variable]
-        environment = os.environ | {"LIVE_HOME": str(home), "LIVE_ENV": "demo", f"LIVE_{variable}": value}
+        environment = os.environ | {"LIVE_HOME": str(shop), "LIVE_ENV": "demo", f"LIVE_{variable}": value}
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "live.payments.simulator", env=environment, stderr=asyncio.subprocess.PIPE
         )

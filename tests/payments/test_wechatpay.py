@@ -105,9 +105,9 @@ async def test_refunds_at_the_provider(world: World) -> None:
     assert world.simulator.book.trades["A1001-1"].refunded == 990
 
 
-async def test_the_simulator_believes_the_merchants_key_only(world: World, home: Path) -> None:
-    for change in ({"wechat_pay_key_file": home / "simulator/private_key.pem"}, {"wechat_pay_serial": "X"}, {"wechat_pay_merchant": "1"}):
-        settings = merchant_settings(home, world.simulator_url, world.shop_url).model_copy(update=change)
+async def test_the_simulator_believes_the_merchants_key_only(world: World, shop: Path) -> None:
+    for change in ({"wechat_pay_key_file": shop / "simulator/private_key.pem"}, {"wechat_pay_serial": "X"}, {"wechat_pay_merchant": "1"}):
+        settings = merchant_settings(shop, world.simulator_url, world.shop_url).model_copy(update=change)
         stranger = from_settings(settings)
         with pytest.raises(Refusal) as refused:
             await prepay(stranger)  # type: ignore[arg-type]
@@ -120,19 +120,23 @@ async def test_the_simulator_believes_the_merchants_key_only(world: World, home:
     assert world.simulator.book.trades == {}
 
 
-async def asked(home: Path, liar: Callable[[], Response]) -> Refusal:
-    """What a query comes to when the provider's place is taken by somebody else."""
+async def whys(shop: Path, lies: list[Callable[[], Response]]) -> list[object]:
+    """What queries come to when the provider's place is taken by somebody else."""
+    lying = iter(lies)
 
     async def endpoint(request: Request) -> Response:
-        return liar()
+        return next(lying)()
 
+    found: list[object] = []
     async with serving(Starlette(routes=[Route("/{path:path}", endpoint, methods=["GET", "POST"])])) as url:
-        gateway = from_settings(merchant_settings(home, url, "http://127.0.0.1:1"))
-        with pytest.raises(Refusal) as refused:
-            await gateway.query("A1001-1")
+        gateway = from_settings(merchant_settings(shop, url, "http://127.0.0.1:1"))
+        for _ in lies:
+            with pytest.raises(Refusal) as refused:
+                await gateway.query("A1001-1")
+            assert refused.value.code is Code.GATEWAY
+            found.append(refused.value.facts["why"])
         await gateway.aclose()
-    assert refused.value.code is Code.GATEWAY
-    return refused.value
+    return found
 
 
 def paid(who: Identity, **other: Any) -> bytes:
@@ -143,7 +147,7 @@ def paid(who: Identity, **other: Any) -> bytes:
     return orjson.dumps(document | other)
 
 
-async def test_answers_that_cannot_be_believed_are_no_answers(home: Path, who: Identity) -> None:
+async def test_answers_that_cannot_be_believed_are_no_answers(shop: Path, who: Identity) -> None:
     def answer(body: bytes, sign: bytes | None = None, age: int = 0, serial: str = who.public_key_id, status: int = 200) -> Response:
         when = datetime.now(UTC) - timedelta(seconds=age)
         headers = {} if sign == b"" else signing.signed_headers(who.key, serial, body if sign is None else sign, when)
@@ -166,13 +170,12 @@ async def test_answers_that_cannot_be_believed_are_no_answers(home: Path, who: I
         (lambda: Response(status_code=302, headers={"Location": "http://127.0.0.1:1/"}), "status 302"),
         (lambda: answer(b"x" * (wechatpay.ANSWER_BYTES + 1)), "too large an answer"),
     ]
-    for lie, why in lies:
-        assert (await asked(home, lie)).facts == {"why": why}
+    assert await whys(shop, [lie for lie, _ in lies]) == [why for _, why in lies]
 
 
-async def test_nobody_there_and_somebody_who_stalls(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_there_and_somebody_who_stalls(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wechatpay, "TIMEOUT_SECONDS", 0.2)
-    gone = from_settings(merchant_settings(home, "http://127.0.0.1:1", "http://127.0.0.1:1"))
+    gone = from_settings(merchant_settings(shop, "http://127.0.0.1:1", "http://127.0.0.1:1"))
     with pytest.raises(Refusal) as refused:
         await gone.query("A1001-1")
     assert refused.value.facts == {"why": "unreachable"}
@@ -186,14 +189,15 @@ async def test_nobody_there_and_somebody_who_stalls(home: Path, monkeypatch: pyt
 
     async with await asyncio.start_server(trickle, "127.0.0.1", 0) as slow:
         url = f"http://127.0.0.1:{slow.sockets[0].getsockname()[1]}"
-        gateway = from_settings(merchant_settings(home, url, "http://127.0.0.1:1"))
+        gateway = from_settings(merchant_settings(shop, url, "http://127.0.0.1:1"))
         with pytest.raises(Refusal) as refused:
             await gateway.query("A1001-1")
         assert refused.value.facts == {"why": "unreachable"}
         await gateway.aclose()
 
 
-async def test_a_shop_without_a_merchant_runs_and_says_so(settings: Settings) -> None:
+async def test_a_shop_without_a_merchant_runs_and_says_so(shop: Path) -> None:
+    settings = merchant_settings(shop, "http://127.0.0.1:1", "http://127.0.0.1:1")
     gateway = from_settings(Settings(wechat_pay_merchant=""))
     assert isinstance(gateway, NoGateway)
     with pytest.raises(Refusal) as refused:

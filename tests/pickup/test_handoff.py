@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from live.infra import outbox
 from live.infra.db import Database
 from live.pickup import handoff as module
 from live.pickup import rules
@@ -51,7 +52,7 @@ async def test_doubled_rows_make_one_ticket(database: Database) -> None:
     no = await shop.order()
     async with database.begin() as session:
         for _ in range(3):
-            await module.outbox.job(session, "handoff", "S1", {"order": no})
+            await outbox.job(session, "handoff", "S1", {"order": no})
     assert await take(database, limit=2) == 2
     assert await take(database) == 2
     assert len(await shop.tickets()) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from arq.worker import Worker, get_kwargs
@@ -28,3 +30,13 @@ def worker(given: Tools, **changes: Any) -> Worker:
         "poll_delay": 0.01, "keep_result": 60, "on_startup": None, "on_shutdown": None, "ctx": {TOOLS: given},
     }  # fmt: skip
     return Worker(**{**get_kwargs(worker_settings(given.settings)), **usual, **changes})
+
+
+async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]], within: float) -> None:
+    """Wait for something that happens elsewhere; TimeoutError after `within` seconds."""
+    async with asyncio.timeout(within):
+        while True:
+            met = condition()
+            if met if isinstance(met, bool) else await met:
+                return
+            await asyncio.sleep(0.01)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from redis.asyncio import Redis
 from sqlalchemy import func, select
@@ -29,7 +30,7 @@ async def say(redis: Redis, first: int, count: int, room: str = "demo", shown: s
     async with redis.pipeline(transaction=False) as pipe:
         for n in range(first, first + count):
             # All within one millisecond: ids 1000-9 and 1000-10 sort the other way round as text.
-            fields = {"id": f"c{n}", "who": "p:1", "name": "明", "text": f"第 {n}", "at": "1763798400123", "shown": shown, "demo": "0"}
+            fields: Any = {"id": f"c{n}", "who": "p:1", "name": "明", "text": f"第 {n}", "at": "1763798400123", "shown": shown, "demo": "0"}
             pipe.xadd(room_key(room, "chat:all"), fields, id=f"1000-{n}")
         await pipe.execute()
 

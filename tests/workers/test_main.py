@@ -5,8 +5,8 @@ import importlib
 import inspect
 import pickle
 import signal
-import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from live.infra.keys import ALIVE
 from live.pickup import handoff as handing
 from live.settings import Settings
 from tests.pickup.shop import open_shop
-from tests.workers.crew import worker
+from tests.workers.crew import until, worker
+from workers import jobs as work
 from workers import main
 from workers.relay import nudge_waiting
 from workers.tools import TOOLS, Tools
@@ -42,9 +43,8 @@ def test_arq_sees_every_setting(settings: Settings) -> None:
     assert read["job_deserializer"] is jobs.deserialize
     assert {function.name for function in read["functions"]} == {"handoff", "refund", "group_close", "group_settle", "ticket_void"}
     assert {function.max_tries for function in read["functions"]} == {50}
-    assert (
-        max(function.timeout_s for function in read["functions"] + read["cron_jobs"]) <= 15
-    )  # + 10 s: how long a killed worker's job lies
+    # + 10 s: how long the job of a killed worker lies still.
+    assert max(function.timeout_s for function in read["functions"] + read["cron_jobs"]) <= 15
 
 
 def test_importing_the_module_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ async def test_a_job_that_takes_too_long_is_tried_again_and_not_given_up(
         await real(*arguments)
 
     monkeypatch.setattr(handing, "_tell", slow)
-    monkeypatch.setattr(main.work, "OURS_SECONDS", 0.2)
+    monkeypatch.setattr(work, "OURS_SECONDS", 0.2)
     await nudge_waiting(given)
     assert await worker(given).run_check() == 1
     assert len(await shop.tickets()) == 1
@@ -157,19 +157,25 @@ async def test_arqs_own_command_runs_a_worker_that_works_and_stops_cleanly(given
         "LIVE_PICKUP_SECRET": "of this test",
     }
     command = [sys.executable, "-W", "error", "-W", "ignore:Call to deprecated close:DeprecationWarning", "-m", "arq"]
-    process = subprocess.Popen([*command, "workers.main.WorkerSettings"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = await asyncio.create_subprocess_exec(
+        *command, "workers.main.WorkerSettings", env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+
+    async def alive() -> bool:
+        return bool(await given.redis.zcard(ALIVE + "worker") == 1)
+
+    async def handed_off() -> bool:
+        return len(await shop.tickets()) == 1
+
     try:
-        async with asyncio.timeout(20):
-            while await given.redis.zcard(ALIVE + "worker") == 0:
-                await asyncio.sleep(0.05)
-            before = asyncio.get_running_loop().time()
-            await shop.order()
-            while not await shop.tickets():
-                await asyncio.sleep(0.02)
-            took = asyncio.get_running_loop().time() - before
+        await until(alive, within=20)
+        began = time.monotonic()
+        await shop.order()
+        await until(handed_off, within=10)
+        took = time.monotonic() - began
     finally:
         process.send_signal(signal.SIGTERM)
-        output = (await asyncio.to_thread(process.communicate, timeout=10))[0].decode()
+        output = (await asyncio.wait_for(process.communicate(), 10))[0].decode()
     assert process.returncode == 0, output
     assert took < 1.0, output  # the notification, not the sweep
     assert "handed off" in output

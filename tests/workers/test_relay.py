@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from live.infra import jobs, outbox
 from live.infra.db import Database
+from tests.workers.crew import until
 from workers import relay
 from workers.tools import Tools
 
@@ -31,9 +32,11 @@ async def write(database: Database, topic: str, key: str) -> None:
 
 async def queued(given: Tools, *names: str, within: float = 1.0) -> None:
     """Wait until the queue holds exactly these."""
-    async with asyncio.timeout(within):
-        while {name.decode() for name in await given.queue.zrange(jobs.QUEUE, 0, -1)} != set(names):
-            await asyncio.sleep(0.01)
+
+    async def there() -> bool:
+        return {name.decode() for name in await given.queue.zrange(jobs.QUEUE, 0, -1)} == set(names)
+
+    await until(there, within)
 
 
 async def test_rows_are_nudged_as_they_are_committed_once_per_key(given: Tools, database: Database) -> None:

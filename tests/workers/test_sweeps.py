@@ -18,9 +18,10 @@ from live.offers.tables import Team
 from live.orders.actions import pay
 from live.people.tables import PhoneCode, Staff
 from live.pickup.tables import DeskFailure
+from live.promotions.flash_sale.actions import end_sale
 from live.protocol.codes import Code, Refusal
 from tests.orders.stage import NOW, Shop, after
-from tests.workers.crew import worker
+from tests.workers.crew import until, worker
 from workers import main, sweeps
 from workers.relay import nudge_waiting
 from workers.tools import TOOLS, Tools
@@ -65,7 +66,7 @@ async def test_an_offer_ended_by_the_host_meanwhile_does_not_stop_the_others(
     async def end(session: Any, offer_id: int, now: Any) -> None:
         if offer_id == first.id:
             raise Refusal(Code.STATE, state="ended")
-        await sweeps.end_sale(session, offer_id, now)
+        await end_sale(session, offer_id, now)
 
     monkeypatch.setattr(sweeps, "ENDS", {"sale": end})
     assert await sweeps.end_due(given, after(minutes=30)) == 1
@@ -147,7 +148,7 @@ async def test_what_served_its_purpose_is_thrown_away_after_a_day_and_nothing_el
         for at in (old, new):
             session.add(Outbox(kind="job", topic="handoff", key="S1", created_at=old, done_at=at))
             session.add(PhoneCode(phone="1", code_hash="-", expires_at=at))
-            session.add(DeskFailure(staff_id=clerk.id, at=at))
+            session.add(DeskFailure(staff_id=clerk.id or 0, at=at))
         session.add(Outbox(kind="job", topic="handoff", key="S1", created_at=old))
         session.add(Outbox(kind="own", room_id="demo", created_at=old))
     assert await sweeps.purge(given, NOW) == 3
@@ -225,9 +226,7 @@ async def test_the_clock_runs_every_sweep(given: Tools, monkeypatch: pytest.Monk
     running = worker(given, cron_jobs=crons, burst=False, poll_delay=0.05)
     task = asyncio.create_task(running.async_run())
     try:
-        async with asyncio.timeout(8):
-            while seen != set(sweeps.SWEEPS):
-                await asyncio.sleep(0.05)
+        await until(lambda: seen == set(sweeps.SWEEPS), within=8)
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):

@@ -8,6 +8,8 @@ local function check(intent)
   for _, line in ipairs(intent.lines) do
     local o = offers[line[1]]
     if not o.kind then return {'NO', 'unknown'} end
+    -- One order is one sale (of one or more offers), one seat order of one group, or one coupon.
+    if #intent.lines > 1 and o.kind ~= 'sale' or o.kind == 'coupon' and line[2] ~= 1 then return {'NO', 'bad_request'} end
     if now < o.opens then return {'NO', 'not_started', o.opens} end
     if o.phase ~= 'open' or (o.closes > 0 and now >= o.closes) then return {'NO', 'ended'} end
     if line[3] ~= o.version then return {'NO', 'price_changed', o.fen, o.version} end

@@ -38,7 +38,7 @@ for i, intent in ipairs(batch.intents) do
       kind = o.kind
       lines[j] = string.format('[%d,%d,%s,%d]', o.id, line[2], o.fen or '0', line[3])
     end
-    if no and (intent.tries < 2 or no[2] == 'unknown') then
+    if no and (intent.tries < 2 or no[2] == 'unknown' or no[2] == 'bad_request') then
       answers[i] = no
     else
       local body = string.format('{"rid":"%s","who":%s,"name":%s,"kind":"%s","at":"%s","lines":[%s],"hub":"%s","hash":"%s","fence":%s%s}', intent.rid,

@@ -1,4 +1,4 @@
-"""Books claimed coupons for the ledger: two statements for a whole batch, however large."""
+"""Books claimed coupons for the ledger: three statements for a whole batch, however large."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ _GRANTS = text(
     " CAST(:people AS text[]), CAST(:offs AS bigint[]), CAST(:thresholds AS bigint[]))"
     " AS t (rid, intent_id, offer_id, room_id, person, off, threshold) RETURNING rid, id"
 )
+# One document instead of an array of texts: every quote in an array costs the driver an escape, half the time of a batch.
 _TELL = text(
     "INSERT INTO outbox (kind, room_id, key, payload)"
-    " SELECT 'own', t.room_id, t.key, CAST(t.payload AS jsonb)"
-    " FROM unnest(CAST(:rooms AS text[]), CAST(:keys AS text[]), CAST(:payloads AS text[])) AS t (room_id, key, payload)"
+    " SELECT 'own', t.room_id, 'coupon:' || t.id, t.payload"
+    " FROM jsonb_to_recordset(CAST(:news AS jsonb)) AS t (room_id text, id bigint, payload jsonb)"
 )
 _NUDGE = text("SELECT pg_notify(:channel, t.room) FROM unnest(CAST(:rooms AS text[])) AS t (room)")
 
@@ -62,9 +63,8 @@ class CouponBooker:
         )
         ids: dict[str, int] = {rid: int(grant) for rid, grant in rows.all()}
         rooms = [offer.room_id for offer in facts]
-        payloads = [_news(intent, ids[intent.rid], offer.id) for intent, offer in zip(intents, facts, strict=True)]
-        keys = [f"coupon:{ids[intent.rid]}" for intent in intents]
-        await connection.execute(_TELL, {"rooms": rooms, "keys": keys, "payloads": payloads})
+        news = [_news(intent, ids[intent.rid], offer) for intent, offer in zip(intents, facts, strict=True)]
+        await connection.execute(_TELL, {"news": orjson.dumps(news).decode()})
         await connection.execute(_NUDGE, {"channel": outbox.CHANNEL, "rooms": sorted(set(rooms))})
         return {intent.rid: _body(ids[intent.rid], offer.id) for intent, offer in zip(intents, facts, strict=True)}
 
@@ -73,6 +73,6 @@ def _body(grant: int, offer: int) -> dict[str, Any]:
     return {"coupon": {"id": grant, "offer": offer}}
 
 
-def _news(intent: Intent, grant: int, offer: int) -> str:
-    told = GrantView(id=grant, version=1, offer=offer, state="CLAIMED")
-    return orjson.dumps({"who": intent.person, "version": 1, "body": view(told)}).decode()
+def _news(intent: Intent, grant: int, offer: OfferFacts) -> dict[str, Any]:
+    told = GrantView(id=grant, version=1, offer=offer.id, state="CLAIMED")
+    return {"room_id": offer.room_id, "id": grant, "payload": {"who": intent.person, "version": 1, "body": view(told)}}

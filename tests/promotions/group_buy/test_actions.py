@@ -26,7 +26,9 @@ async def team_of(shop: Shop, offer: Offer) -> Team:
 async def bars(shop: Shop, offer: Offer) -> list[tuple[int, dict[str, Any]]]:
     """(version, bar) as they were told; versions must rise."""
     async with shop.db.begin() as session:
-        query = select(col(Outbox.payload)).where(col(Outbox.kind) == "count", col(Outbox.key) == f"team:{offer.id}").order_by(col(Outbox.id))
+        query = (
+            select(col(Outbox.payload)).where(col(Outbox.kind) == "count", col(Outbox.key) == f"team:{offer.id}").order_by(col(Outbox.id))
+        )
         found = [(payload["version"], payload["value"]) for payload in (await session.execute(query)).scalars()]
     assert [version for version, _ in found] == sorted({version for version, _ in found})
     return found

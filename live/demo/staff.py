@@ -1,0 +1,136 @@
+"""Hosts and clerks through the doors that their pages use: a cookie, an Origin, JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from live.demo.doors import Doors
+
+
+class Member:
+    """Somebody of the staff, logged in."""
+
+    def __init__(self, web_url: str, account: str) -> None:
+        self.account = account
+        self.doors = Doors(web_url)
+
+    async def login(self, password: str) -> Self:
+        """Log in; the cookie stays with these doors. Raises RefusedError(wrong_login)."""
+        await self.doors.post("/v1/staff/login", {"account": self.account, "password": password})
+        return self
+
+    async def close(self) -> None:
+        """Close the connections; the session stays valid, as when a tab is closed."""
+        await self.doors.close()
+
+
+class Host(Member):
+    """The console of one room."""
+
+    def __init__(self, web_url: str, account: str, room: str) -> None:
+        super().__init__(web_url, account)
+        self.room = room
+
+    async def phase(self) -> str:
+        """draft, live or ended."""
+        return str((await self.doors.get(f"/v1/rooms/{self.room}"))["phase"])
+
+    async def start(self) -> None:
+        """Open the show."""
+        await self.doors.post(f"/v1/rooms/{self.room}/start")
+
+    async def stop(self) -> None:
+        """Close the show, and with it every offer."""
+        await self.doors.post(f"/v1/rooms/{self.room}/stop")
+
+    async def pin(self, offer: int | None) -> None:
+        """Explain this now."""
+        await self.doors.post(f"/v1/rooms/{self.room}/pin", {"offer": offer})
+
+    async def open_sale(self, sku: str, fen: int, stock: Mapping[str, int], *, per_person: int = 1, minutes: int | None = None) -> int:
+        """A flash sale; returns its offer's id."""
+        body = {"sku": sku, "fen": fen, "per_person": per_person, "stock": dict(stock), "minutes": minutes}
+        return int((await self.doors.post(f"/v1/rooms/{self.room}/sales", body))["offer"])
+
+    async def open_coupon(self, off: int, threshold: int, total: int, *, minutes: int | None = None) -> int:
+        """A coupon drop, one each."""
+        body = {"off": off, "threshold": threshold, "total": total, "per_person": 1, "minutes": minutes}
+        return int((await self.doors.post(f"/v1/rooms/{self.room}/coupons", body))["offer"])
+
+    async def open_group(
+        self, sku: str, stock: Mapping[str, int], *, size: int, minimum: int, tiers: Sequence[tuple[int, int]], minutes: int | None = None
+    ) -> int:
+        """A group buy, one seat each; `tiers`: (seats, fen)."""
+        steps = [{"seats": seats, "fen": fen} for seats, fen in tiers]
+        body = {"sku": sku, "per_person": 1, "stock": dict(stock), "size": size, "minimum": minimum, "tiers": steps, "minutes": minutes}
+        return int((await self.doors.post(f"/v1/rooms/{self.room}/groups", body))["offer"])
+
+    async def end(self, offer: int) -> None:
+        """Nobody can take from it any more."""
+        await self.doors.post(f"/v1/offers/{offer}/end")
+
+    async def add_stock(self, offer: int, location: str, qty: int) -> None:
+        """More units of a running offer."""
+        await self.doors.post(f"/v1/offers/{offer}/stock", {"location": location, "qty": qty})
+
+    async def mute(self, who: str, minutes: int | None, on: bool = True) -> None:
+        """This viewer may not, or may again, comment."""
+        await self.doors.post(f"/v1/rooms/{self.room}/mute", {"who": who, "minutes": minutes, "on": on})
+
+    async def withdraw(self, comment: str) -> None:
+        """Take a comment off every screen."""
+        await self.doors.post(f"/v1/rooms/{self.room}/comments/{comment}/withdraw")
+
+    async def offers(self) -> list[dict[str, Any]]:
+        """Every offer with its allotments and team, newest first."""
+        return list((await self.doors.get(f"/v1/rooms/{self.room}/offers"))["offers"])
+
+    async def pinned(self) -> int | None:
+        """What is being explained."""
+        found: int | None = next(one["pin"] for one in (await self.doors.get("/v1/rooms"))["rooms"] if one["id"] == self.room)
+        return found
+
+    async def catalog(self) -> list[dict[str, Any]]:
+        """The shop's goods with their stock per store."""
+        return list((await self.doors.get("/v1/catalog"))["skus"])
+
+    async def figures(self) -> dict[str, Any]:
+        """The show's figures, from the books."""
+        return dict(await self.doors.get(f"/v1/rooms/{self.room}/figures"))
+
+    async def refunds(self) -> list[dict[str, Any]]:
+        """What buyers asked for."""
+        return list((await self.doors.get(f"/v1/rooms/{self.room}/refunds"))["refunds"])
+
+    async def grant(self, refund: int) -> None:
+        """Send everything back."""
+        await self.doors.post(f"/v1/refunds/{refund}/grant")
+
+    async def decline(self, refund: int) -> None:
+        """Send nothing back."""
+        await self.doors.post(f"/v1/refunds/{refund}/decline")
+
+
+class Clerk(Member):
+    """The desk of one store."""
+
+    def __init__(self, web_url: str, account: str, store: str) -> None:
+        super().__init__(web_url, account)
+        self.store = store
+
+    async def queue(self) -> list[dict[str, Any]]:
+        """Waiting tickets, oldest first, then the collected ones."""
+        return list((await self.doors.get("/v1/desk/queue"))["tickets"])
+
+    async def ready(self, ticket: int) -> dict[str, Any]:
+        """The goods are picked."""
+        return dict((await self.doors.post(f"/v1/desk/tickets/{ticket}/ready"))["ticket"])
+
+    async def verify(self, code: str) -> dict[str, Any]:
+        """The ticket that this code opens."""
+        return dict((await self.doors.post("/v1/desk/verify", {"code": code}))["ticket"])
+
+    async def collect(self, ticket: int, code: str) -> dict[str, Any]:
+        """Hand the goods over."""
+        return dict((await self.doors.post(f"/v1/desk/tickets/{ticket}/collect", {"code": code}))["ticket"])

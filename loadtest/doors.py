@@ -1,0 +1,277 @@
+"""The two ways a storm comes in: by the hub's socket, as buyers do, or straight to the turnstile, as the hub does.
+
+The difference between the two is what the sockets cost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from typing import Any
+
+import orjson
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from live.infra.keys import hub_channel, room_key
+from live.infra.redis import connect, connect_buying
+from live.offers.reservations import Answer, Tap, read_record, record, reserve
+from live.offers.rules import body_hash, rid_of
+from loadtest.stage import STORE, House, StageError
+from loadtest.storm import OK, Storm
+from loadtest.wire import Socket
+
+VERSION = 1  # price version of an offer nobody has changed
+OPEN_SECONDS = 15.0  # a new room is taken by the ledger within half a second
+AT_ONCE = 100  # handshakes under way together
+BATCH_SECONDS, BATCH_SIZE, UNBOOKED = 0.005, 200, 20_000  # the hub's own defaults
+ASK_SECONDS = 1.0  # an intent whose verdict is so late is asked for
+
+
+def hello(token: str, room: str) -> bytes:
+    """The first frame."""
+    return orjson.dumps({"id": 0, "t": "hello", "d": {"v": 1, "token": token, "room": room}})
+
+
+def buy(n: int, tries: int, offer: int) -> bytes:
+    """Tap n as a frame; command ids are n + 1, since 0 is the hello's."""
+    line = {"offer": offer, "qty": 1, "version": VERSION}
+    return orjson.dumps({"id": n + 1, "t": "buy", "d": {"key": f"storm-{n:08d}", "try": tries, "lines": [line], "at": [STORE]}})
+
+
+class SocketDoor:
+    """`sockets` buyers with a connection each; taps go round. `house` and `room` as set up, `offer` on sale."""
+
+    def __init__(self, storm: Storm, house: House, room: str, offer: int, sockets: int, seed: int) -> None:
+        self.storm, self.house, self.room, self.offer = storm, house, room, offer
+        self.order = list(range(sockets))
+        random.Random(seed).shuffle(self.order)
+        self.sockets: dict[int, Socket] = {}
+        self.pending = self.lost = 0  # taps told `pending` first; connections lost
+        self.frames = self.bytes = 0  # everything heard
+        self.closing = False
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Connect everybody. Raises StageError when the offer never shows or a socket is refused."""
+        async with asyncio.timeout(OPEN_SECONDS):
+            while f"offer:{self.offer}" not in (await self._enter(0))["snap"]["st"]:  # noqa: ASYNC110 - another process's event
+                await asyncio.sleep(0.1)
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def enter(number: int) -> None:
+            async with gate:
+                await self._enter(number)
+
+        await asyncio.gather(*(enter(number) for number in self.order if number))
+
+    async def _enter(self, number: int) -> dict[str, Any]:
+        """One buyer's socket, greeted; in place of the one they had. Returns the answer to the hello."""
+        greeted: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+        def heard(payload: bytes) -> None:
+            self.frames += 1
+            self.bytes += len(payload)
+            if payload.startswith(b'{"id":'):
+                self._reply(orjson.loads(payload), greeted)
+
+        def lost() -> None:
+            if self.sockets.get(number) is socket and not self.closing:
+                self.lost += 1
+                self._spawn(number)
+
+        socket = await Socket.connect(self.house.hub_url, heard, lost)
+        old, self.sockets[number] = self.sockets.get(number), socket
+        if old is not None:
+            old.close()
+        socket.send(hello(self.house.token(number + 1), self.room))
+        async with asyncio.timeout(OPEN_SECONDS):
+            return await greeted
+
+    def _reply(self, reply: dict[str, Any], greeted: asyncio.Future[dict[str, Any]]) -> None:
+        if reply["id"] == 0:
+            if "ok" in reply:
+                greeted.set_result(reply["ok"])
+            else:
+                greeted.set_exception(StageError(f"hello refused: {reply['no']}"))
+        elif "no" in reply:
+            self.storm.answer(reply["id"] - 1, reply["no"]["code"])
+        elif "pending" in reply["ok"]:
+            self.pending += 1
+        else:
+            self.storm.answer(reply["id"] - 1, OK)
+
+    def _spawn(self, number: int) -> None:
+        task = asyncio.get_running_loop().create_task(self._return(number))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _return(self, number: int) -> None:
+        """A lost socket comes back and sends its unanswered taps again, with the same keys."""
+        while True:
+            await asyncio.sleep(random.uniform(0.2, 1.0))
+            try:
+                await self._enter(number)
+                break
+            except (OSError, TimeoutError):
+                continue
+        for n in range(self.order.index(number), len(self.storm.tries), len(self.order)):
+            if self.storm.tries[n]:
+                self.storm.send(n)
+
+    def tap(self, n: int, tries: int) -> None:
+        """Send tap n by the next socket in turn."""
+        self.sockets[self.order[n % len(self.order)]].send(buy(n, tries, self.offer))
+
+    async def close(self) -> None:
+        """Everybody leaves."""
+        self.closing = True
+        for task in self.tasks:
+            task.cancel()
+        for socket in self.sockets.values():
+            socket.close()
+
+
+class DirectDoor:
+    """What the hub does with taps, without the sockets: batches to the turnstile, verdicts from the ledger's channel."""
+
+    def __init__(self, storm: Storm, house: House, room: str, offer: int) -> None:
+        self.storm, self.room, self.offer = storm, room, offer
+        self.redis, self.buying = connect(house.redis_url), connect_buying(house.redis_url)
+        self.hub = f"storm{secrets.token_hex(4)}"
+        self.batch: list[tuple[int, Tap]] = []
+        self.waiting: dict[str, tuple[int, float]] = {}  # rid → tap, when it was sent or asked for
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.pubsub = self.redis.pubsub(ignore_subscribe_messages=True)
+        self.hash = body_hash([(offer, 1)], (STORE,))
+
+    async def open(self) -> None:
+        """Listen for verdicts, and wait for the offer. Raises TimeoutError."""
+        await self.pubsub.subscribe(hub_channel(self.hub))
+        async with asyncio.timeout(OPEN_SECONDS):
+            while not await self.redis.exists(room_key(self.room, f"offer:{self.offer}")):  # noqa: ASYNC110 - another process's event
+                await asyncio.sleep(0.1)
+        self._spawn(self._listen())
+        self._spawn(self._ask())
+
+    def tap(self, n: int, tries: int) -> None:
+        """Put tap n, of a person of its own, into the batch that is being gathered."""
+        who = f"p:{n + 1}"
+        rid = rid_of(who, self.room, f"storm-{n:08d}")
+        self.batch.append((n, Tap(rid, who, f"P{n + 1}", self.hub, self.hash, tries, (STORE,), ((self.offer, 1, VERSION),))))
+        if len(self.batch) >= BATCH_SIZE:
+            self._flush()
+        elif len(self.batch) == 1:
+            asyncio.get_running_loop().call_later(BATCH_SECONDS, self._flush)
+
+    def _flush(self) -> None:
+        batch, self.batch = self.batch, []
+        if batch:
+            self._spawn(self._reserve(batch))
+
+    async def _reserve(self, batch: list[tuple[int, Tap]]) -> None:
+        now = asyncio.get_running_loop().time()
+        for n, tap in batch:  # before the call: the ledger may be faster than the reply
+            self.waiting[tap.rid] = (n, now)
+        try:
+            answers = await reserve(self.buying, self.room, [tap for _, tap in batch], UNBOOKED)
+        except (RedisError, OSError):
+            return  # nobody knows whether it ran: _ask finds out
+        for (n, tap), answer in zip(batch, answers, strict=True):
+            code = _final(answer)
+            if code is not None and self.waiting.pop(tap.rid, None) is not None:
+                self.storm.answer(n, code)
+
+    async def _listen(self) -> None:
+        while True:
+            message = await self.pubsub.get_message(timeout=1.0)
+            if message is None:
+                continue
+            for rid, body, no in orjson.loads(message["data"]):
+                self._verdict(rid, OK if body is not None else no[0])
+
+    def _verdict(self, rid: str, code: str) -> None:
+        held = self.waiting.pop(rid, None)
+        if held is not None:
+            self.storm.answer(held[0], code)
+
+    async def _ask(self) -> None:
+        """Look up what has waited too long: a verdict or a reply was lost."""
+        while True:
+            await asyncio.sleep(ASK_SECONDS)
+            now = asyncio.get_running_loop().time()
+            for rid, (n, since) in list(self.waiting.items()):
+                if now - since < ASK_SECONDS:
+                    continue
+                self.waiting[rid] = (n, now)
+                found = await record(self.redis, self.room, rid)
+                if found is None:
+                    self._verdict(rid, "again")
+                elif found[0] == "done":
+                    self._verdict(rid, OK)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def close(self) -> None:
+        """End listening."""
+        tasks = list(self.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.pubsub.aclose()  # type: ignore[no-untyped-call]
+        await self.redis.aclose()
+        await self.buying.aclose()
+
+
+def _final(answer: Answer) -> str | None:
+    """The code of an answer after which nothing follows; None when the verdict is still to come."""
+    if answer.tag == "NO":
+        return answer.code
+    if answer.tag == "FENCED":
+        return "fenced"
+    if answer.tag == "KNOWN" and read_record(answer.record).body is not None:
+        return OK
+    return None
+
+
+async def bare_limit(redis_url: str, seconds: float) -> float:
+    """Intents a second of the reserve script alone, 200 a call and two calls under way, so that the server never waits for us.
+
+    On the server of the house, in a scratch room the ledger does not know, deleted afterwards.
+    """
+    redis, room, offer = connect_buying(redis_url), "storm-limit", 1
+    try:
+        facts = {"kind": "sale", "phase": "open", "opens": 0, "closes": 0, "fen": 1, "version": VERSION, "k": 1, f"left:{STORE}": 10**9}
+        run_id = (await redis.info("server"))["run_id"]
+        await redis.hset(room_key(room, "meta"), mapping={"fence": 1, "run_id": run_id})  # type: ignore[misc]
+        await redis.hset(room_key(room, f"offer:{offer}"), mapping=facts)  # type: ignore[misc]
+        return await _full_speed(redis, room, offer, seconds)
+    finally:
+        keys = [key async for key in redis.scan_iter(match=room_key(room, "*").replace("{", "\\{"), count=5000)]
+        for at in range(0, len(keys), 5000):
+            await redis.unlink(*keys[at : at + 5000])
+        await redis.aclose()
+
+
+async def _full_speed(redis: Redis, room: str, offer: int, seconds: float) -> float:
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    done = 0
+
+    async def lane(number: int) -> None:
+        nonlocal done
+        turn = 0
+        while loop.time() - begin < seconds:
+            ids = [f"{number}-{turn}-{i}" for i in range(BATCH_SIZE)]
+            taps = [Tap(f"{one:0>32}", f"p:{one}", one, "none", "h", 1, (STORE,), ((offer, 1, VERSION),)) for one in ids]
+            answers = await reserve(redis, room, taps, 10**9)
+            if any(answer.tag != "OK" for answer in answers):
+                raise StageError(f"the bare script answered {answers[0].tag} {answers[0].code}")
+            done, turn = done + len(taps), turn + 1
+
+    await asyncio.gather(lane(1), lane(2))
+    return done / (loop.time() - begin)
