@@ -74,9 +74,15 @@ def up(host: Host = None, web_port: WebPort = None, hub_port: HubPort = None, ho
     import asyncio
 
     from live import launch
+    from live.people.owner import beginning
+
+    async def ready(running: launch.Running) -> None:
+        line = await beginning(running.settings.database_url or "", running.settings.web_url)
+        if line is not None:
+            await running.say(line)
 
     settings = _changed(host=host, web_port=web_port, hub_port=hub_port, home=home)
-    _leave(lambda: asyncio.run(launch.up(settings, fresh=fresh, confirm=_confirm())))
+    _leave(lambda: asyncio.run(launch.up(settings, fresh=fresh, confirm=_confirm(), on_ready=ready)))
 
 
 @app.command()

@@ -17,6 +17,7 @@ class Settings(BaseSettings):
 
     env: Literal["development", "demo", "production"] = "development"
     home: Path = Path(".live")  # local state: embedded servers, secrets, demo video
+    log_level: str = "INFO"  # of our own events; libraries are never below WARNING
 
     # Servers. Unset URLs mean: start the embedded ones (refused in production).
     redis_url: str | None = None

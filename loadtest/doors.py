@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from live.infra.keys import hub_channel, room_key
 from live.infra.redis import connect, connect_buying
-from live.offers.reservations import Answer, Tap, read_record, record, reserve
+from live.offers.reservations import Answer, Tap, read_record, records, reserve
 from live.offers.rules import body_hash, rid_of
 from loadtest.stage import STORE, House, StageError
 from loadtest.storm import OK, Storm
@@ -26,7 +26,7 @@ VERSION = 1  # price version of an offer nobody has changed
 OPEN_SECONDS = 15.0  # a new room is taken by the ledger within half a second
 AT_ONCE = 100  # handshakes under way together
 BATCH_SECONDS, BATCH_SIZE, UNBOOKED = 0.005, 200, 20_000  # the hub's own defaults
-ASK_SECONDS = 1.0  # an intent whose verdict is so late is asked for
+ASK_SECONDS, ASK_AT_ONCE = 1.0, 1000  # an intent whose verdict is so late is asked for, with others of its kind
 
 
 def hello(token: str, room: str) -> bytes:
@@ -201,15 +201,21 @@ class DirectDoor:
         while True:
             await asyncio.sleep(ASK_SECONDS)
             now = asyncio.get_running_loop().time()
-            for rid, (n, since) in list(self.waiting.items()):
-                if now - since < ASK_SECONDS:
-                    continue
-                self.waiting[rid] = (n, now)
-                found = await record(self.redis, self.room, rid)
-                if found is None:
-                    self._verdict(rid, "again")
-                elif found[0] == "done":
-                    self._verdict(rid, OK)
+            late = [rid for rid, (_, since) in self.waiting.items() if now - since >= ASK_SECONDS]
+            for at in range(0, len(late), ASK_AT_ONCE):
+                await self._look_up(late[at : at + ASK_AT_ONCE], now)
+
+    async def _look_up(self, rids: list[str], now: float) -> None:
+        found = await records(self.redis, self.room, rids)
+        fence = await self.redis.hget(room_key(self.room, "meta"), "fence")  # type: ignore[misc]
+        for rid, record in zip(rids, found, strict=True):
+            if rid not in self.waiting:
+                continue  # told while we asked
+            self.waiting[rid] = (self.waiting[rid][0], now)
+            if record is not None and record.body is not None:
+                self._verdict(rid, OK)
+            elif fence is not None and (record is None or record.fence != fence.decode()):
+                self._verdict(rid, "again")
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -30,8 +30,8 @@ def cpu(root: int) -> dict[str, float]:
 
 
 def spent(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
-    """The difference of two looks, largest first."""
-    change = {role: round(after[role] - before.get(role, 0.0), 2) for role in after}
+    """The difference of two looks, largest first. What a process that was replaced in between had used is not seen."""
+    change = {role: round(max(0.0, after[role] - before.get(role, 0.0)), 2) for role in after}
     return dict(sorted(change.items(), key=lambda pair: -pair[1]))
 
 

@@ -15,6 +15,7 @@ import asyncio
 import gc
 import json
 import math
+import signal
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -150,6 +151,7 @@ def faults(report: Mapping[str, Any], options: argparse.Namespace) -> list[str]:
 def main() -> int:
     """Run, print, and say by the exit code whether it was good."""
     options = arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the house is ended and its folder deleted
     try:
         import uvloop
     except ImportError:
@@ -161,6 +163,8 @@ def main() -> int:
     except (StageError, OSError, TimeoutError) as error:
         print(f"rush: {error or type(error).__name__}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     wrong = faults(report, options)
     for fault in wrong:
         print(f"FAULT {fault}", flush=True)

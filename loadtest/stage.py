@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ async def house(raised: Mapping[str, str]) -> AsyncIterator[House]:
         found = House(process.pid, env, f"http://127.0.0.1:{web}", f"ws://127.0.0.1:{hub}/ws", "", secret, {})
         durability = await _ready(found, process, log)
         address = json.loads((folder / "home" / "servers.json").read_text("utf-8"))["settings"]["redis_url"]
-        yield House(found.pid, env, found.web_url, found.hub_url, address, secret, durability)
+        yield replace(found, redis_url=address, durability=durability)
     finally:
         await _end(process)
         shutil.rmtree(folder, ignore_errors=True)
@@ -144,12 +144,11 @@ async def _run(env: Mapping[str, str], *words: str, may_fail: bool = False) -> s
     return output
 
 
-@dataclass
+@dataclass(frozen=True)
 class Owner:
     """The owner of the house at the doors of the web process."""
 
     client: httpx2.AsyncClient
-    made: dict[str, Any] = field(default_factory=dict)
 
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The answer's body. Raises StageError on a refusal."""

@@ -7,7 +7,6 @@ never came, always a failure. Importing this patches the standard library for ge
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 import json
 import random
@@ -16,7 +15,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 import gevent
 import websocket
@@ -25,6 +23,7 @@ from locust import HttpUser
 
 from live.protocol.codes import RETRY
 from loadtest.mirror import Gap, Mirror
+from loadtest.remote import loopback
 
 ANSWER_SECONDS = 10.0  # the hub says `pending` after 0.8 s and asks by itself after 1 s: by then something is broken
 SENDS = 20  # of one tap, before it counts as never answered
@@ -52,14 +51,6 @@ class GapError(Exception):
     """An event is missing."""
 
 
-def loopback(url: str) -> bool:
-    """Whether only this machine answers at this address."""
-    host = urlsplit(url).hostname or ""
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
-
-
 class WsUser(HttpUser):
     """One person with one socket, which a greenlet of its own reads. `known` people log in by phone, guests just come."""
 
@@ -73,8 +64,8 @@ class WsUser(HttpUser):
         self.replies: dict[int, AsyncResult] = {}
         self.ws: Any = None
         self.mirror, self.skew = Mirror(), 0.0  # skew: ms by which the server's clock is ahead
-        self.orders: list[str] = []
         self.leaving = False
+        self.sent_away: int | None = None  # ms after which a `bye` asked us to come back
         self.greenlets: list[Any] = []
         while not self._entered():
             gevent.sleep(random.uniform(1.0, 3.0))
@@ -131,15 +122,6 @@ class WsUser(HttpUser):
         self.token = str(answer["token"])
         self.expires = answer["expires"] / 1000
 
-    def cancel_order(self) -> None:
-        """Give up an unpaid order, so that its units come back. One that has ended by itself meanwhile is fine too."""
-        number = self.orders.pop(0)
-        headers = {"authorization": f"Bearer {self.token}"}
-        path = f"/v1/me/orders/{number}/cancel"
-        with self.client.post(path, json={}, headers=headers, name="/v1/me/orders/{no}/cancel", catch_response=True) as answer:
-            if answer.status_code == 409:
-                answer.success()
-
     # the socket
 
     def _join(self) -> None:
@@ -190,10 +172,13 @@ class WsUser(HttpUser):
                 gevent.sleep(random.uniform(0.5, 3.0))
 
     def _lose(self, why: str) -> None:
-        self.report("WS", "lost", time.perf_counter(), error=LostError(why))
+        """Whoever was told when to come back has lost nothing."""
+        after, self.sent_away = self.sent_away, None
+        self.report("WS", "lost" if after is None else "sent away", time.perf_counter(), error=LostError(why) if after is None else None)
         waiting, self.replies, self.ws = self.replies, {}, None
         for result in waiting.values():
             result.set_exception(LostError(why))
+        gevent.sleep((after or 0) / 1000)
 
     def _joined(self) -> bool:
         try:
@@ -213,8 +198,11 @@ class WsUser(HttpUser):
         elif "reset" in frame:
             self.mirror.reset(frame["reset"])
         elif "bye" in frame:
-            code = frame["bye"]["code"]
-            self.report("WS", f"bye {code}", time.perf_counter(), error=None if code in COME_BACK else LostError(str(frame["bye"])))
+            bye = frame["bye"]
+            if bye["code"] in COME_BACK:
+                self.sent_away = int(bye["after"])
+            else:
+                self.report("WS", "bye", time.perf_counter(), error=LostError(str(bye)))
         else:
             self._tick(frame, length)
 
@@ -272,7 +260,8 @@ class WsUser(HttpUser):
         except RefusedError as no:
             self._refused(kind, no, began)
         except LostError as error:
-            self.report("CMD", kind, began, error=error)
+            if self.ws is not None:  # else the reader has reported why
+                self.report("CMD", kind, began, error=error)
 
     def tap(self, kind: str, data: Mapping[str, Any]) -> dict[str, Any] | None:
         """A buy or a claim to its end: one key, resent as pages do. Its body when it was got. The whole of it is one report."""

@@ -20,6 +20,7 @@ from live.payments.actions import send_refund
 from live.payments.tables import Refund
 from live.pickup import actions as pickup
 from live.promotions.group_buy.actions import close_team
+from workers.archive import archive_room
 from workers.tools import Tools, tools_of
 
 log = structlog.get_logger("worker")
@@ -94,12 +95,25 @@ async def _ticket_void(tools: Tools, order_no: str) -> bool:
     return True
 
 
+async def _comment_withdraw(tools: Tools, key: str) -> bool:
+    """A comment withdrawn before it was archived is marked once it is. One that nobody ever said is forgotten after a minute."""
+    mark = text("UPDATE comment SET withdrawn_at = coalesce(withdrawn_at, now()) WHERE room_id = :room AND chat_id = :id RETURNING id")
+    done = text("UPDATE outbox SET done_at = now() WHERE id = :row AND (:marked OR created_at < now() - interval '1 minute')")
+    for row, payload in await _undone(tools, "comment.withdraw", key):
+        await archive_room(tools, payload["room"])
+        async with tools.db.begin() as session:
+            marked = (await session.execute(mark, {"room": payload["room"], "id": payload["id"]})).first() is not None
+            await session.execute(done, {"row": row, "marked": marked})
+    return True  # what another archivist is just writing down is marked at the next nudge
+
+
 TOPICS: dict[str, Work] = {
     "handoff": _handoff,
     "refund": _refund,
     "group.close": _group_close,
     "group.settle": _group_settle,
     "ticket.void": _ticket_void,
+    "comment.withdraw": _comment_withdraw,
 }
 
 

@@ -16,6 +16,7 @@ from sqlmodel import col
 
 from live.infra.db import utc_now
 from live.infra.keys import ALIVE
+from live.offers.actions import clear_shelf
 from live.offers.tables import Offer, Team
 from live.orders.actions import expire_due, payment_arrived
 from live.payments.actions import ask_provider
@@ -41,6 +42,7 @@ HALF_TIME_SEEN = timedelta(minutes=2)  # a worker that was away this long still 
 LONGEST_HOLD = timedelta(minutes=15)  # orders whose half-time can have passed have their deadline within this
 KEPT = timedelta(days=1)  # done rows, dead codes: long enough to look into yesterday's trouble
 PURGED_AT_ONCE = 5000
+SHOWN = timedelta(minutes=10)  # an ended offer's card stays this long: who comes a little late still reads how it went
 
 
 async def expire(tools: Tools, now: datetime) -> int:
@@ -109,6 +111,12 @@ async def close_teams(tools: Tools, now: datetime) -> int:
     return decided
 
 
+async def clear(tools: Tools, now: datetime) -> int:
+    """Offers that ended a while ago leave the shelf."""
+    async with tools.db.begin() as session:
+        return await clear_shelf(session, now - SHOWN)
+
+
 async def purge(tools: Tools, now: datetime) -> int:
     """Throw away what has served its purpose: done job rows, phone codes past their time, wrong codes at desks."""
     statements = (
@@ -140,6 +148,7 @@ SWEEPS: dict[str, tuple[Sweep, int, int]] = {
     "archive": (archive, 2, 4),
     "ask": (ask, 5, 10),
     "nudge": (nudge, 5, 4),
+    "clear": (clear, 60, 10),
     "purge": (purge, 60, 10),
 }
 

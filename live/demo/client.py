@@ -26,6 +26,8 @@ ANSWER_SECONDS = 10.0
 VERDICT_SECONDS = 3.0  # then what became of a tap is asked over HTTP; the hub itself says `pending` after 0.8 s
 PING_SECONDS = 25.0  # what the hub asks for in its answer to hello
 REFRESH_BEFORE = 120.0  # seconds before its end that a token is replaced
+# Frames as the hub sends them; pings are the wire's own; a snapshot after a long show is the largest frame.
+SOCKET: dict[str, Any] = {"compression": None, "ping_interval": None, "proxy": None, "close_timeout": 1, "max_size": 8 << 20}
 TAPS = 40  # sends of one tap before giving up: some 20 s of fenced or busy
 
 
@@ -83,15 +85,7 @@ class Viewer:
         """Open a socket and say hello; where this room was held before, resume. Raises RefusedError, LostError or OSError."""
         await self._forget()
         self.bye = None
-        ws = await connect(
-            self.hub_url,
-            compression=None,
-            ping_interval=None,
-            proxy=None,
-            close_timeout=1,
-            max_size=8 << 20,
-            user_agent_header=None,
-        )
+        ws = await connect(self.hub_url, **SOCKET)
         self._ws = ws
         self._tasks = [asyncio.create_task(self._read(ws), name=f"read {self.name}")]
         hello: dict[str, Any] = {"v": 1, "token": self.token, "room": room}

@@ -306,5 +306,3 @@ def refusal_of(code: str, facts: tuple[Any, ...]) -> Refusal:
     }  # fmt: skip
     named = {name: int(value) for name, value in zip(names.get(code, ()), facts, strict=False)}
     return Refusal(Code(code), **named)
-
-

@@ -173,6 +173,10 @@ class RoomFeed:
             if self.state.get(key) != value:
                 self.state[key] = self._state_news[key] = value
                 self._note(key, value)
+        if found.state:
+            for key in self.state.keys() - found.state.keys():
+                del self.state[key]
+                self._state_news[key] = b"[%d,null]" % found.sv
         self.at.sv = found.sv
         for p, who, previous, body in found.own_entries:
             entry = b"[%d,%d,%s]" % (p, previous, body)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
+from live.settings import settings
+
 
 def set_up_logs(process: str) -> None:
     """JSON lines in production, readable ones elsewhere. The process name is bound to every line."""
-    level = logging.getLevelNamesMapping().get(os.environ.get("LIVE_LOG_LEVEL", "INFO").upper(), logging.INFO)
+    level = logging.getLevelNamesMapping().get(settings().log_level.upper(), logging.INFO)
     logging.basicConfig(level=max(level, logging.WARNING), format="%(name)s %(levelname)s %(message)s", stream=sys.stdout)
-    production = os.environ.get("LIVE_ENV") == "production"
+    production = settings().env == "production"
     last = structlog.processors.JSONRenderer() if production else structlog.dev.ConsoleRenderer(colors=False)
     structlog.configure(
         processors=[

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -64,13 +64,10 @@ async def open_offer(
     if team is not None:
         session.add(Team(offer_id=offer_id, size=team.size, minimum=team.minimum, closes_at=closes_at))
     await session.flush()
-    await outbox.act(
-        session,
-        room_id,
-        events=[event("offer.opened", OfferOpened.model_validate({"offer": offer_id, "kind": kind}))],
-        state={f"offer:{offer_id}": view(offer).model_dump(mode="json")},
-        offers={offer_id: turnstile(offer, stock, team.size if team else None)},
-    )
+    opened = event("offer.opened", OfferOpened.model_validate({"offer": offer_id, "kind": kind}))
+    card = view(offer).model_dump(mode="json")
+    fields = turnstile(offer, stock, team.size if team else None)
+    await outbox.act(session, room_id, events=[opened], state={f"offer:{offer_id}": card}, offers={offer_id: fields})
     return offer
 
 
@@ -117,6 +114,19 @@ async def end_offer(session: AsyncSession, offer_id: int, now: datetime) -> Offe
     )
     await give_back(session, offer)
     return offer
+
+
+async def clear_shelf(session: AsyncSession, before: datetime) -> int:
+    """Take offers that ended before this off their rooms' state, so that a long show's snapshot does not grow. Their books stay."""
+    query = text(
+        "SELECT o.room_id, o.id FROM offer o JOIN room_state s ON s.room_id = o.room_id AND s.key = 'offer:' || o.id"
+        " LEFT JOIN team t ON t.offer_id = o.id WHERE o.phase = 'ended' AND o.closes_at < :before"
+        " AND coalesce(t.state, 'success') IN ('success', 'failed') ORDER BY o.room_id, o.id LIMIT 100"
+    )
+    rows = (await session.execute(query, {"before": before})).all()
+    for room_id, offer_id in rows:
+        await outbox.act(session, room_id, state={f"{kind}:{offer_id}": None for kind in ("offer", "left", "team")})
+    return len(rows)
 
 
 async def give_back(session: AsyncSession, offer: Offer) -> None:
@@ -166,5 +176,3 @@ async def change_price(session: AsyncSession, offer_id: int, fen: int, now: date
         offers={offer_id: {"fen": str(fen), "version": str(version)}},
     )
     return version
-
-

@@ -51,14 +51,16 @@ async def rebuild(redis: Redis, db: Database, room: str, facts: RoomFacts) -> in
     pipe = redis.pipeline(transaction=False)
     for offer_id, fields in hashes.items():
         pipe.hset(room_key(room, f"offer:{offer_id}"), mapping=fields)
-        state[f"left:{offer_id}"] = {"left": {k[5:]: int(v) for k, v in fields.items() if k.startswith("left:")}}
+        if f"offer:{offer_id}" in state:
+            state[f"left:{offer_id}"] = {"left": {k[5:]: int(v) for k, v in fields.items() if k.startswith("left:")}}
     for offer_id, people in used.items():
         for start in range(0, len(people), CHUNK):
             pipe.hset(room_key(room, f"used:{offer_id}"), mapping=dict(people[start : start + CHUNK]))
     if muted:
         pipe.hset(room_key(room, "muted"), mapping={who: str(until) for who, until in muted.items()})
     for key, (version, value) in bars.items():
-        state[key] = dict(value)
+        if f"offer:{key.partition(':')[2]}" in state:
+            state[key] = dict(value)
         pipe.hset(room_key(room, "meta"), f"count:{key}", str(version))
     pipe.sadd(ROOMS, room)
     await pipe.execute()

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from live.infra.db import Database
 from live.people import rules
+from live.people.queries import all_staff
 from live.people.staff import actions
 from live.people.staff.passwords import one_time_password, passwords
 from live.people.tables import Staff
@@ -20,6 +21,18 @@ from live.settings import settings
 async def add(session: AsyncSession, account: str, password_hash: str) -> Staff:
     """A new owner who must change the password at the first login. Raises Refusal(BAD_REQUEST or STATE)."""
     return await actions.create(session, account=account, name=account, role=rules.OWNER, store=None, password_hash=password_hash)
+
+
+async def beginning(database_url: str, web_url: str) -> str | None:
+    """How to begin, where nobody can log in yet; None in a shop that has its people."""
+    db = Database(database_url, pool=1)
+    try:
+        async with db.begin() as session:
+            if await all_staff(session):
+                return None
+    finally:
+        await db.close()
+    return f"nobody can log in yet: run `live owner add NAME` beside this, then open {web_url}/hq with the password it prints"
 
 
 def main(name: str) -> int:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from live.catalog.queries import SkuFacts, sku_by_code
+from live.infra.db import epoch_ms
 from live.offers.actions import end_offer
 from live.offers.tables import Offer
 from live.promotions.rules import Fault
 from live.protocol.codes import Code, Refusal
+from live.protocol.events import OfferView
 
 
 def refuse(*faults: Fault | None) -> None:
@@ -28,6 +32,18 @@ async def sku_named(session: AsyncSession, code: str) -> SkuFacts:
     if found is None:
         raise Refusal(Code.BAD_REQUEST, field="sku", why="no such SKU")
     return found
+
+
+def goods_card(offer: Offer, facts: SkuFacts, stock: Mapping[str, int], **more: Any) -> OfferView:
+    """The card of an offer of goods, just opened; `more`: what its kind adds."""
+    return OfferView.model_validate(
+        {
+            "id": offer.id, "kind": offer.kind, "phase": "open", "name": facts.title, "picture": facts.picture,
+            "fen": offer.fen, "list_fen": facts.fen, "version": offer.price_version, "per_person": offer.per_person,
+            "total": sum(stock.values()), "opens": epoch_ms(offer.opens_at),
+            "closes": epoch_ms(offer.closes_at) if offer.closes_at else None, "sku": facts.code, **more,
+        }
+    )  # fmt: skip
 
 
 async def end_kind(session: AsyncSession, offer_id: int, kind: str, now: datetime) -> Offer:

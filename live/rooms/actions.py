@@ -113,4 +113,3 @@ async def withdraw(session: AsyncSession, room_id: str, chat_id: str, now: datet
     gone = event("comment.withdrawn", CommentWithdrawn(id=chat_id))
     await outbox.act(session, room_id, events=[gone])
     await outbox.job(session, "comment.withdraw", f"{room_id}:{chat_id}", {"room": room_id, "id": chat_id})
-

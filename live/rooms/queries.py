@@ -39,15 +39,11 @@ async def offers(session: AsyncSession, room_id: str) -> list[dict[str, Any]]:
     allotments = await session.execute(
         text("SELECT a.* FROM allotment a JOIN offer o ON o.id = a.offer_id WHERE o.room_id = :r ORDER BY a.location"), {"r": room_id}
     )
-    teams = await session.execute(
-        text("SELECT t.* FROM team t JOIN offer o ON o.id = t.offer_id WHERE o.room_id = :r"), {"r": room_id}
-    )
+    teams = await session.execute(text("SELECT t.* FROM team t JOIN offer o ON o.id = t.offer_id WHERE o.room_id = :r"), {"r": room_id})
     places: dict[int, list[dict[str, Any]]] = {}
     for row in allotments.mappings():
         entry = {"location": row["location"], "total": row["total"], "taken": row["taken"]}
         places.setdefault(int(row["offer_id"]), []).append(entry)
-    bars = {
-        int(row["offer_id"]): {name: row[name] for name in ("size", "held", "paid", "minimum", "state")} for row in teams.mappings()
-    }
+    bars = {int(row["offer_id"]): {name: row[name] for name in ("size", "held", "paid", "minimum", "state")} for row in teams.mappings()}
     found = [{"view": value, "allotments": places.get(value["id"], []), "team": bars.get(value["id"])} for _, value in states.all()]
     return sorted(found, key=lambda entry: -entry["view"]["id"])

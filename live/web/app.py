@@ -10,13 +10,13 @@ from typing import Any
 import orjson
 import structlog
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -109,6 +109,17 @@ async def http_error(request: Request, error: Exception) -> Response:
     return _no(Refusal(code).body(), status)
 
 
+async def gone(request: Request, error: Exception) -> Response:
+    """The client hung up while its body was read. Nobody hears the answer, and it is no fault of ours to log."""
+    return Response(status_code=400)
+
+
+async def misfit(request: Request, error: Exception) -> Response:
+    """What the address or the body names fits no column (NUL in a text, an id beyond 64 bits), so there is no such thing."""
+    log.warning("web.misfit", path=request.url.path, error=str(getattr(error, "orig", error))[:200])
+    return await http_error(request, HTTPException(404))
+
+
 async def unavailable(request: Request, error: Exception) -> Response:
     """A server behind us is away: say so, and that the same call may be made again."""
     if isinstance(error, DBAPIError) and not isinstance(error, OperationalError):
@@ -167,8 +178,8 @@ def make_app(config: Settings) -> Starlette:
         ],
         middleware=[Middleware(SafeHeaders, config=config)],
         exception_handlers={
-            Refusal: refused, HTTPException: http_error, DBAPIError: unavailable, PoolTimeoutError: unavailable,
-            RedisError: unavailable, Exception: broken,
+            Refusal: refused, HTTPException: http_error, ClientDisconnect: gone, DataError: misfit, DBAPIError: unavailable,
+            PoolTimeoutError: unavailable, RedisError: unavailable, Exception: broken,
         },
         lifespan=lifespan,
     )  # fmt: skip

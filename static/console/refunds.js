@@ -46,7 +46,7 @@ export function Refunds({ studio, may }) {
   return html`<section class="panel refunds" aria-label=${t("console.refunds")}>
     <div class="panel-head"><h2>${t("console.refunds")} ${open.length > 0 && html`<span class="chip chip-accent num">${open.length}</span>`}</h2></div>
     <div class="panel-body">
-      ${!open.length && html`<p class="muted small panel-none">${t("console.no_refunds")}</p>`}
+      ${!open.length && !rest.length && html`<p class="muted small panel-none">${t("console.no_refunds")}</p>`}
       <ul class="refund-list">${[...open, ...rest].map((one) => html`<${Refund} key=${one.id} studio=${studio} refund=${one} may=${may} />`)}</ul>
     </div>
   </section>`;

@@ -15,7 +15,7 @@ export function Rooms({ you, rooms, may }) {
     <main class="page rooms">
       <div class="row between"><h1>${t("console.choose_room")}</h1>
         ${may.run && !making && html`<button type="button" class="btn btn-primary" onClick=${() => set(true)}>${t("console.new_room")}</button>`}</div>
-      ${making && html`<section class="card"><h2>${t("console.new_room")}</h2>
+      ${making && html`<section class="card form"><h2>${t("console.new_room")}</h2>
         <${RoomForm} onMade=${(room) => location.assign(`/console/${encodeURIComponent(room.id)}`)} onCancel=${rooms.length ? () => set(false) : undefined} /></section>`}
       ${!rooms.length && !making && html`<${Empty} title=${t("console.no_rooms")} text=${t("console.no_rooms_text")} />`}
       <ul class="room-list">${sorted.map((room) => html`<li key=${room.id}><a class="card room-card" href=${`/console/${encodeURIComponent(room.id)}`}>

@@ -77,9 +77,9 @@ function Team({ team, tiers, fen }) {
   </div>`;
 }
 
-function Card({ studio, offer, pinned, may, onStock }) {
+function Card({ studio, offer, at, pinned, may, onStock }) {
   const open = offer.phase === "open";
-  return html`<li class=${cls("offer", `offer-${offer.kind}`, pinned && "is-pinned", !open && "is-ended")}>
+  return html`<li class=${cls("offer", `offer-${offer.kind}`, pinned && "is-pinned", !open && "is-ended")} style=${{ order: at }}>
     <div class="offer-head">
       ${offer.kind === "coupon" ? html`<span class="picture ticket-face" aria-hidden="true">${t("console.coupon_sign")}</span>` : html`<${Picture} src=${offer.picture} name=${pick(offer.name)} />`}
       <div class="grow">
@@ -103,13 +103,28 @@ function Card({ studio, offer, pinned, may, onStock }) {
   </li>`;
 }
 
+/** About how high a card is (px): what stands on it by its kind, and a row for each store. */
+const height = (offer) => ({ coupon: 210, sale: 230, group: 370 })[offer.kind] + (offer.kind === "coupon" ? 0 : 26 * offer.places.length);
+
+/** Cards in two columns without holes, each under the shorter one; by kind and stores only, so that no card moves while numbers do. */
+export function columns(offers) {
+  const found = [{ high: 0, cards: [] }, { high: 0, cards: [] }];
+  offers.forEach((offer, n) => {
+    const shorter = found[1].high < found[0].high ? found[1] : found[0];
+    shorter.cards.push({ offer, n });
+    shorter.high += height(offer);
+  });
+  return found.map((one) => one.cards);
+}
+
 export function Shelf({ studio, may, onOpen, onStock }) {
   const [past, setPast] = useState(false);
   const offers = studio.offers();
   const open = offers.filter((one) => one.phase === "open");
   const ended = offers.filter((one) => one.phase !== "open");
   const known = studio.offersKnown || studio.room.state.size > 0;
-  const card = (offer) => html`<${Card} key=${offer.id} studio=${studio} offer=${offer} pinned=${offer.id === studio.view.pin && offer.phase === "open"} may=${may} onStock=${onStock} />`;
+  const card = ({ offer, n }) => html`<${Card} key=${offer.id} studio=${studio} offer=${offer} at=${n} pinned=${offer.id === studio.view.pin && offer.phase === "open"} may=${may} onStock=${onStock} />`;
+  const cards = (all) => html`<div class="offers">${columns(all).map((column, n) => html`<ul key=${n}>${column.map(card)}</ul>`)}</div>`;
   return html`<section class="panel shelf" aria-label=${t("console.shelf")}>
     ${may.run && html`<div class="launch">
       <button type="button" class="btn launch-sale" disabled=${!studio.live} onClick=${() => onOpen("sale")}>${t("console.open_sale")}<${Key} of="S" /></button>
@@ -119,9 +134,9 @@ export function Shelf({ studio, may, onOpen, onStock }) {
     </div>`}
     <div class="panel-body">
       ${!known ? html`<${Spinner} />` : !open.length && html`<${Empty} title=${t("console.shelf_empty")} text=${t(studio.live ? "console.shelf_empty_live" : "console.shelf_empty_text")} />`}
-      <ul class="offers">${open.map(card)}</ul>
+      ${cards(open)}
       ${ended.length > 0 && html`<button type="button" class="link-btn" aria-expanded=${past} onClick=${() => setPast(!past)}>${t(past ? "console.hide_ended" : "console.show_ended", { n: ended.length })}</button>`}
-      ${past && html`<ul class="offers">${ended.map(card)}</ul>`}
+      ${past && cards(ended)}
     </div>
   </section>`;
 }

@@ -5,6 +5,7 @@ import { LangSwitch } from "../shared/parts.js";
 
 const { rooms, logins, owned } = JSON.parse(document.getElementById("facts").textContent);
 const DOORS = [["console", "/console"], ["store", "/store"], ["hq", "/hq"]];
+const ROLES = ["owner", "host", "moderator", "clerk"];
 const name = (title) => (typeof title === "string" ? title : pick(title));
 
 function Start() {
@@ -32,7 +33,9 @@ function Rooms() {
 
 function Logins() {
   return html`<section><h2>${t("index.demo")}</h2><div class="card"><p class="small muted">${t("index.demo.text")}</p>
-    <table class="table"><tbody>${logins.map((one) => html`<tr><td>${t(`index.role.${one.role}`)}</td><td class="mono">${one.account}</td><td class="mono">${one.password}</td></tr>`)}</tbody></table></div></section>`;
+    <p class="demo-pass">${t("index.demo.password")} <b class="mono">${logins[0].password}</b></p>
+    <table class="table logins"><tbody>${ROLES.map((role) => [role, logins.filter((one) => one.role === role)]).filter(([, them]) => them.length).map(([role, them]) => html`<tr key=${role}>
+      <th scope="row">${t(`index.role.${role}`)}</th><td>${them.map((one) => html`<span class="mono login-name">${one.account}</span> `)}</td></tr>`)}</tbody></table></div></section>`;
 }
 
 await load();

@@ -47,9 +47,10 @@ function Head({ shop, title }) {
   const live = shop.room.phase === "live";
   return html`<header class="head">
     <div class="head-text">
-      <div class="head-title"><h1>${title}</h1>${shop.demo && html`<span class="demo-mark" title=${t("demo.note")}>${t("demo")}</span>`}</div>
+      <h1>${title}</h1>
       <p class="head-facts">
         ${live ? html`<span class="on-air">${t("room.live")}</span>` : html`<span class="chip">${t(`index.phase.${shop.room.phase}`)}</span>`}
+        ${shop.demo && html`<span class="demo-mark" title=${t("demo.note")}>${t("demo")}</span>`}
         <span class="num">${t("room.viewers", { n: viewers })}</span>
         ${likes > 0 && html`<span class="num head-likes">${t("room.likes", { n: likes })}</span>`}
       </p>

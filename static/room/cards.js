@@ -37,7 +37,7 @@ export function Left({ offer }) {
 
 export function PinnedCard({ shop }) {
   const offer = shop.room.pin === null ? null : shop.offer(shop.room.pin);
-  if (!offer || offer.view.kind === "coupon") return null;
+  if (!offer || !offer.open || offer.view.kind === "coupon") return null; // what is over is not being shown any more
   const { view } = offer;
   return html`<section class="pinned" aria-label=${`${t("room.pinned")} ${pick(view.name)}`} key=${view.id}>
     <${Picture} src=${view.picture} name=${pick(view.name)} class="pinned-picture" />

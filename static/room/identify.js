@@ -57,7 +57,7 @@ export function Identify({ shop, then, onClose }) {
       <div class="row code-row"><div class="grow"><${Field} label=${t("login.person.code")} error=${bad.code} hint=${sent ? t(sent.demo ? "login.person.demo_code" : "login.person.sent") : ""}>
         <input inputmode="numeric" autocomplete="one-time-code" maxlength="8" value=${code} onInput=${(event) => setCode(event.target.value)} /><//></div>
         <${Button} disabled=${rest > 0} onPress=${ask}>${rest > 0 ? t("login.person.again", { n: rest }) : t("login.person.send")}<//></div>
-      <button class="sr-only" tabindex="-1">${t("login.person.go")}</button>
+      <button class="sr-only" tabindex="-1" aria-hidden="true">${t("login.person.go")}</button>
     </form>
   <//>`;
 }

@@ -1,6 +1,6 @@
 // One order: pay before the hold ends, then the pickup code, then perhaps a refund.
 import { html, useEffect, useState, useNow, cls } from "../shared/dom.js";
-import { t, pick, money, date, countdown, said } from "../shared/i18n.js";
+import { t, lang, pick, money, date, countdown, said } from "../shared/i18n.js";
 import { viewer } from "../shared/api.js";
 import { Button, Field, Picture, Spinner, Svg } from "../shared/parts.js";
 import { Sheet, confirm } from "../shared/dialog.js";
@@ -16,7 +16,7 @@ export const StateChip = ({ state }) => html`<span class=${cls("chip", TONE[stat
 
 /** Coupons that fit this order: unused, and its sum reaches their threshold. The best one first. */
 export function fitting(shop, order) {
-  const free = (one) => one.state === "CLAIMED" || (one.state === "LOCKED" && one.order === order.no);
+  const free = (one) => one.state === "CLAIMED" || (one.state === "LOCKED" && (one.order === order.no || one.id === order.coupon));
   return [...shop.coupons.values()].filter((one) => free(one) && order.fen >= one.threshold).sort((a, b) => b.off - a.off);
 }
 
@@ -78,10 +78,11 @@ function Checkout({ shop, order, paying, setPaying }) {
         shop.note(t("order.wechat_only"), "bad");
         return;
       }
-      setPaying({ cashier: answer.cashier });
+      const cashier = `${answer.cashier}?${new URLSearchParams({ lang: lang(), back: location.href.split(/[?#]/)[0] })}`;
+      setPaying({ cashier });
       if (tab) {
         tab.opener = null;
-        tab.location.replace(answer.cashier);
+        tab.location.replace(cashier);
       }
     } catch (refusal) {
       tab?.close();

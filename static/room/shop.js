@@ -163,7 +163,7 @@ export class Shop extends Listeners {
     } else if (body.t === "coupon") {
       const held = this.coupons.get(body.id);
       if (held) this.coupons.set(body.id, { ...held, state: body.state });
-      else this.#later(() => this.fetchCoupons(), 0);
+      this.#later(() => this.fetchCoupons(), 0); // which order holds it comes over HTTP
     } else this.#later(() => this.fetchMine(), Math.random() * 1000); // a kind of news this page does not know yet
     this.draw();
   }

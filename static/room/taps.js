@@ -55,7 +55,6 @@ export class Taps {
     this.#set(offer, { state: "done", kind, ...result });
     if (result.order) {
       shop.close("buy");
-      shop.note(t("buy.got"), "good");
       shop.open("order", { no: result.order.no, got: true });
       shop.fetchOrder(result.order.no).catch(() => {});
     } else {

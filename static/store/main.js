@@ -29,7 +29,7 @@ function Ticket({ ticket, store, stores, put, many }) {
       ${ticket.phone_tail && html`<span class="chip num">${ticket.phone_tail}</span>`}
       ${many && ticket.store && html`<span class="chip">${pick(stores.find((one) => one.code === ticket.store)?.name) || ticket.store}</span>`}
       <span class=${cls("ticket-age num small", ticket.state === "QUEUED" && Date.now() - ticket.created > SLOW && "is-slow")}>
-        ${ticket.state === "COLLECTED" ? time(ticket.collected_at) : ticket.state === "READY" ? t("store.ready_at", { at: time(ticket.ready_at) }) : t("store.waits", { n: waited })}</span>
+        ${ticket.state === "COLLECTED" ? time(ticket.collected_at) : ticket.state === "READY" ? t("store.ready_at", { at: time(ticket.ready_at) }) : waited ? t("store.waits", { n: waited }) : t("store.just_now")}</span>
     </div>
     <ul class="ticket-lines">
       ${ticket.lines.map((line) => html`<li key=${line.sku}><span class="grow">${pick(line.name)}</span><b class="num">× ${line.qty}</b></li>`)}

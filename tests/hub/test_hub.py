@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from datetime import timedelta
 from typing import Any
 
 import httpx2
@@ -14,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from live.infra import security
 from live.infra.db import utc_now
-from live.offers.actions import add_stock
+from live.offers.actions import add_stock, clear_shelf
 from live.promotions.flash_sale.actions import end_sale
 from live.rooms.actions import mute, pin, withdraw
 from tests.hub.conftest import Client, House
@@ -136,6 +137,11 @@ async def test_snapshot_plus_events_is_the_new_snapshot_for_every_act(house: Hou
     assert merge(held, client.frames[1:]) == fresh["snap"]["st"]
     assert fresh["snap"]["st"][f"left:{offer}"][1] == {"left": {"S1": 0, "S2": 0}}
     assert f"offer:{batch}" in held
+    async with house.db.begin() as session:
+        await clear_shelf(session, utc_now() + timedelta(minutes=1))
+    await client.until(lambda f: f.get("st", {}).get(f"offer:{offer}", [0, 1])[1] is None)
+    _, cleared = await house.join("g:3")
+    assert {name for name in cleared["snap"]["st"] if name.endswith(f":{offer}")} == set()
     seqs = [entry[0] for frame in client.frames[1:] for entry in frame.get("ev", ())]
     assert seqs == list(range(hello["s"] + 1, fresh["s"] + 1))
 

@@ -10,7 +10,8 @@ def test_a_seed_gives_the_same_crowd_every_time() -> None:
     assert due == arrivals(1000, 2.0, seed=7)
     assert due != arrivals(1000, 2.0, seed=8)
     assert due == sorted(due)
-    assert 0.0 <= due[0] and due[-1] < 2.0
+    assert due[0] >= 0.0
+    assert due[-1] < 2.0
     assert 450 < sum(moment < 1.0 for moment in due) < 550
 
 

@@ -37,6 +37,7 @@ def test_a_masked_frame_is_an_error() -> None:
 async def test_a_socket_talks_to_a_server_and_hears_its_end() -> None:
     async def answer(connection: ServerConnection) -> None:
         async for message in connection:
+            assert isinstance(message, str)
             await connection.send(f"{message}!" * 100)
             await connection.close(4001)
 

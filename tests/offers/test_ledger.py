@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 from redis.asyncio import Redis
 from sqlalchemy import text
@@ -10,7 +11,7 @@ from sqlalchemy import text
 from live.infra import outbox
 from live.infra.db import Database, utc_now
 from live.infra.keys import room_key
-from live.offers.actions import add_stock, end_offer
+from live.offers.actions import add_stock, clear_shelf, end_offer
 from live.offers.audit import audit_room
 from live.offers.ledger import Ledger, RoomLedger
 from live.offers.rebuild import rebuild, sound
@@ -233,4 +234,28 @@ async def test_a_running_ledger_books_by_itself_and_survives_flushall(database: 
         stop.set()
         await running
     assert await one(database, "SELECT count(*) FROM orders") == 2
+    assert await balanced(database, redis)
+
+
+async def test_an_offer_that_ended_long_ago_leaves_the_shelf_and_a_late_release_does_not_bring_it_back(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 5})
+    ledger = await books(database, redis)
+    await reserve(redis, "r1", [tap(1, offer)], CAP)
+    await book_all(ledger)
+    async with database.begin() as session:
+        await end_offer(session, offer, utc_now())
+    async with database.begin() as session:
+        assert await clear_shelf(session, utc_now() - timedelta(minutes=10)) == 0
+        assert await clear_shelf(session, utc_now() + timedelta(minutes=1)) == 1
+    await book_all(ledger)
+    assert set(await redis.hkeys(room_key("r1", "state"))) == {b"room"}
+    entry = {"kind": "RELEASE", "rid": tap(1, offer).rid, "location": "S1", "person": "p:1", "lines": [[offer, 1]], "seats": False}
+    async with database.begin() as session:
+        await outbox.house(session, "r1", entry)
+        await session.execute(text("UPDATE orders SET state = 'CANCELLED'"))
+    await book_all(ledger)
+    await rebuild(redis, database, "r1", facts)
+    assert set(await redis.hkeys(room_key("r1", "state"))) == {b"room"}
+    assert await one(database, "SELECT allotted FROM stock WHERE location = 'S1'") == 0
     assert await balanced(database, redis)

@@ -67,3 +67,13 @@ async def test_without_a_database_or_its_tables_it_says_what_to_do(
 def test_the_command_ends_with_an_exit_code(chosen: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owner, "settings", lambda: chosen.model_copy(update={"database_url": None}))
     assert owner.main("zhou") == 1
+
+
+async def test_a_shop_says_how_to_begin_until_somebody_can_log_in(database: Database, chosen: Settings) -> None:
+    assert chosen.database_url is not None
+    line = await owner.beginning(chosen.database_url, chosen.web_url)
+    assert line is not None
+    assert "live owner add" in line
+    assert f"{chosen.web_url}/hq" in line
+    await owner._main("zhou")
+    assert await owner.beginning(chosen.database_url, chosen.web_url) is None

@@ -41,7 +41,9 @@ def test_arq_sees_every_setting(settings: Settings) -> None:
     assert (read["expires_extra_ms"], read["job_completion_wait"], read["poll_delay"]) == (7 * 86_400_000, 4, 0.1)
     assert read["job_serializer"] is jobs.serialize
     assert read["job_deserializer"] is jobs.deserialize
-    assert {function.name for function in read["functions"]} == {"handoff", "refund", "group_close", "group_settle", "ticket_void"}
+    assert {function.name for function in read["functions"]} == {
+        "handoff", "refund", "group_close", "group_settle", "ticket_void", "comment_withdraw",
+    }  # fmt: skip
     assert {function.max_tries for function in read["functions"]} == {50}
     # + 10 s: how long the job of a killed worker lies still.
     assert max(function.timeout_s for function in read["functions"] + read["cron_jobs"]) <= 15

@@ -27,9 +27,7 @@ async def play(stage: Stage) -> None:
     await stage.step("clerks make them ready; a wrong code, a wrong store and an early buyer are refused")
     store, other = sorted(queues)[:2]
     await _early(stage, stage.clerks[store], queues[store][0])
-    for tickets in queues.values():
-        for ticket in tickets:
-            await stage.clerks[ticket["store"]].ready(ticket["id"])
+    await together(_ready(stage.clerks[store], tickets) for store, tickets in queues.items())
     await together(stage.becomes(viewer, no, "READY") for no, viewer in stage.waiting.items())
     await _wrong(stage, stage.clerks[store], stage.clerks[other], queues[store][0])
 
@@ -69,6 +67,11 @@ async def _early(stage: Stage, clerk: Clerk, ticket: dict[str, Any]) -> None:
     code = await _code(stage.waiting[ticket["order"]], ticket["order"])
     with stage.refused("not_ready", "a buyer who comes too early"):
         await clerk.verify(code)
+
+
+async def _ready(clerk: Clerk, tickets: list[dict[str, Any]]) -> None:
+    for ticket in tickets:
+        await clerk.ready(ticket["id"])
 
 
 async def _wrong(stage: Stage, clerk: Clerk, elsewhere: Clerk, ticket: dict[str, Any]) -> None:

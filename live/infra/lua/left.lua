@@ -14,6 +14,7 @@ end
 -- Tell the room what is left; sold out and back are events, at most once a second per offer (the state tells the rest).
 local function tell_left(id, key)
   local sum, value = left_of(key)
+  if redis.call('HEXISTS', STATE, 'offer:' .. id) == 0 then return end -- taken off the shelf; a late release is nobody's news
   put('left:' .. id, value)
   local facts = redis.call('HMGET', key, 'out', 'flip', 'phase')
   local was_out, out = facts[1] == '1', sum <= 0

@@ -12,10 +12,10 @@ local function emit(kind, body)
   told = true
 end
 
--- A state key: the newest version wins. A value of `null` removes it from the clients.
+-- A state key: the newest version wins. `null` takes it away.
 local function put(key, value)
   local version = redis.call('HINCRBY', META, 'sv', 1)
-  redis.call('HSET', STATE, key, string.format('[%d,%s]', version, value))
+  if value == 'null' then redis.call('HDEL', STATE, key) else redis.call('HSET', STATE, key, string.format('[%d,%s]', version, value)) end
   told = true
 end
 

@@ -1,7 +1,7 @@
 -- After the till's commit: what became of a batch. The give-back happens once, because XDEL answers 1 once.
 -- KEYS: meta, log, state, intents, then per intent its rid record, then per offer its hash and `used` hash (pairs).
 -- ARGV: room, number of intents, JSON {offers: [id…], intents: [{id, record (or nil: forget the rid), back: [[offer index, place, qty, who, seats]…]}…],
---   moves: [[offer index, place, last move_no]…]}
+--   moves: [[offer index, place, last move_no]…]}. Answer: how many intents this call removed.
 -- include: live.infra/room
 -- include: live.infra/left
 local INTENTS, n = KEYS[4], tonumber(ARGV[2])

@@ -7,12 +7,10 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from live.infra.db import epoch_ms
 from live.offers.actions import open_offer
 from live.offers.tables import Offer
-from live.promotions.actions import end_kind, refuse, sku_named
+from live.promotions.actions import end_kind, goods_card, refuse, sku_named
 from live.promotions.rules import closing, limits_fault, price_fault, stock_fault
-from live.protocol.events import Names, OfferView
 
 
 async def open_sale(
@@ -31,23 +29,6 @@ async def open_sale(
     refuse(price_fault("fen", fen), limits_fault(per_person, minutes), stock_fault(stock))
     facts = await sku_named(session, sku)
 
-    def card(offer: Offer) -> OfferView:
-        return OfferView(
-            id=int(offer.id or 0),
-            kind="sale",
-            phase="open",
-            name=Names(**facts.title),
-            picture=facts.picture,
-            fen=offer.fen,
-            list_fen=facts.fen,
-            version=offer.price_version or 1,
-            per_person=per_person,
-            total=sum(stock.values()),
-            opens=epoch_ms(now),
-            closes=epoch_ms(offer.closes_at) if offer.closes_at else None,
-            sku=facts.code,
-        )
-
     return await open_offer(
         session,
         room_id=room_id,
@@ -57,7 +38,7 @@ async def open_sale(
         per_person=per_person,
         stock=stock,
         terms={},
-        view=card,
+        view=lambda offer: goods_card(offer, facts, stock),
         closes_at=closing(now, minutes),
         hold_seconds=hold_seconds,
         now=now,

@@ -14,14 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from live.infra import outbox
-from live.infra.db import epoch_ms
 from live.offers.actions import TeamSpec, change_price, end_offer, open_offer
 from live.offers.tables import Allotment, Offer, Team
-from live.promotions.actions import refuse, sku_named
+from live.promotions.actions import goods_card, refuse, sku_named
 from live.promotions.group_buy import rules
 from live.promotions.rules import closing, limits_fault, price_fault, stock_fault
 from live.protocol.codes import Code, Refusal
-from live.protocol.events import Names, OfferView, TeamDone, TeamView, Tier, event, view
+from live.protocol.events import TeamDone, TeamView, event, view
 
 HOLD_SECONDS = 600  # a live order's 10 min; never longer than the team's own clock (orders see to that)
 
@@ -51,40 +50,13 @@ async def open_group(
     )
     facts = await sku_named(session, sku)
 
-    def card(offer: Offer) -> OfferView:
-        return OfferView(
-            id=int(offer.id or 0),
-            kind="group",
-            phase="open",
-            name=Names(**facts.title),
-            picture=facts.picture,
-            fen=offer.fen,
-            list_fen=facts.fen,
-            version=offer.price_version or 1,
-            per_person=per_person,
-            total=sum(stock.values()),
-            opens=epoch_ms(now),
-            closes=epoch_ms(offer.closes_at) if offer.closes_at else None,
-            sku=facts.code,
-            tiers=[Tier(seats=seats, fen=fen) for seats, fen in steps],
-            minimum=minimum,
-        )
-
+    ladder = [{"seats": seats, "fen": fen} for seats, fen in steps]
     offer = await open_offer(
-        session,
-        room_id=room_id,
-        kind="group",
-        sku_id=facts.id,
-        fen=steps[0][1],
-        per_person=per_person,
-        stock=stock,
-        terms={"tiers": [{"seats": seats, "fen": fen} for seats, fen in steps], "minimum": minimum},
-        view=card,
-        closes_at=closing(now, minutes),
-        hold_seconds=hold_seconds,
-        team=TeamSpec(size=size, minimum=minimum),
-        now=now,
-    )
+        session, room_id=room_id, kind="group", sku_id=facts.id, fen=steps[0][1], per_person=per_person, stock=stock,
+        terms={"tiers": ladder, "minimum": minimum},
+        view=lambda offer: goods_card(offer, facts, stock, tiers=ladder, minimum=minimum),
+        closes_at=closing(now, minutes), hold_seconds=hold_seconds, team=TeamSpec(size=size, minimum=minimum), now=now,
+    )  # fmt: skip
     assert offer.id is not None
     await _show(session, room_id, await _lock_team(session, offer.id), offer.terms)
     return offer

@@ -1,0 +1,19 @@
+"""The doors of the whole application, a room behind one of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from live.infra.db import Database
+from live.settings import Settings
+from tests.web.doors import Doors, open_doors
+
+
+@pytest_asyncio.fixture
+async def doors(database: Database, redis: Redis, settings: Settings) -> AsyncIterator[Doors]:
+    """A browser of the demo."""
+    async with open_doors(settings, database) as opened:
+        yield opened
