@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from live.infra.db import Database, epoch_ms
 from live.infra.observe import set_up_logs
-from live.infra.redis import connect
+from live.infra.redis import connect, connect_buying
 from live.offers.ledger import Hands, Ledger
 from live.orders.booking import OrderBooker
 from live.promotions.coupon.booking import CouponBooker
@@ -48,12 +48,14 @@ async def run() -> None:
     if config.database_url is None or config.redis_url is None:
         raise SystemExit("LIVE_DATABASE_URL and LIVE_REDIS_URL must be set; `live up` starts both for you")
     db, redis = Database(config.database_url, config.db_pool), connect(config.redis_url)
+    reader = connect_buying(config.redis_url, timeout=5.0)
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     try:
-        await Ledger(db, redis, hands()).run(stop)
+        await Ledger(db, redis, hands(), reader).run(stop)
     finally:
+        await reader.aclose()
         await redis.aclose()
         await db.close()
 

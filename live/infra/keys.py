@@ -10,6 +10,7 @@ Per room (no TTL: a room's keys live as long as the room; a rebuild makes them a
 `chat`     stream of comments within the budget;  `chat:all` every comment, for consoles and the archive
 `muted`    hash: who -> until (epoch ms)
 `viewers`  hash: hub -> count|until (epoch ms);  `likes` number
+`offers`   set of offer ids that have a hash here
 `offer:N`  hash: an offer's turnstile fields, left:<loc>, move:<loc>;  `used:N` hash: person -> units
 With a TTL: `rid:<rid>` 24 h (an intent's record), `say:<who>:<cid>` 60 s (a comment said), `budget:<s>` 2 s.
 """
@@ -17,7 +18,6 @@ With a TTL: `rid:<rid>` 24 h (an intent's record), `say:<who>:<cid>` 60 s (a com
 from __future__ import annotations
 
 ALIVE = "alive:"  # + process kind: zset of instance ids by the second they were last seen
-ROOMS = "rooms"  # set of rooms that have Redis state
 
 
 def room_key(room: str, name: str) -> str:

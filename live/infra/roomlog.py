@@ -94,7 +94,7 @@ async def look(redis: Redis, room: str, at: Position, hub: str = "", viewers: in
 async def apply(redis: Redis, room: str, act: Mapping[str, Any]) -> int:
     """Apply an act (an outbox payload). 1 applied, 0 applied before, -1 not the next one, -2 the room is not open in Redis."""
     offers = list(act["offers"].items())
-    names = ["meta", "log", "state", "muted", *(f"offer:{offer}" for offer, _ in offers)]
+    names = ["meta", "log", "state", "muted", "offers", *(f"offer:{offer}" for offer, _ in offers)]
     body = {
         "events": [[kind, orjson.dumps(facts).decode()] for kind, facts in act["events"]],
         "state": [[key, orjson.dumps(value).decode()] for key, value in act["state"].items()],
@@ -102,6 +102,14 @@ async def apply(redis: Redis, room: str, act: Mapping[str, Any]) -> int:
         "muted": [[who, str(until)] for who, until in act["muted"].items()],
     }
     return int(await _apply(redis, [room_key(room, name) for name in names], [room, act["no"], orjson.dumps(body)]))
+
+
+async def withdraw(redis: Redis, room: str, chat_id: str) -> None:
+    """Take a comment out of what joining viewers are shown (the last 1,000); the archive reads another stream."""
+    for stream_id, fields in await redis.xrevrange(room_key(room, "chat"), count=1000):
+        if fields[b"id"].decode() == chat_id:
+            await redis.xdel(room_key(room, "chat"), stream_id)
+            return
 
 
 async def tell(redis: Redis, room: str, entries: Sequence[tuple[str, str, int, bytes]]) -> int:

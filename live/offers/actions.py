@@ -16,6 +16,7 @@ from live.infra import outbox
 from live.infra.db import epoch_ms
 from live.offers.rules import ANYWHERE, MAX_LOCATIONS
 from live.offers.tables import Allotment, Offer, Team
+from live.offers.till import return_rid
 from live.protocol.codes import Code, Refusal
 from live.protocol.events import OfferEnded, OfferOpened, OfferView, PriceFell, event
 from live.stock.actions import allot
@@ -82,6 +83,8 @@ def turnstile(offer: Offer, left: Mapping[str, int], seats: int | None) -> dict[
         "version": str(offer.price_version),
         "k": str(offer.per_person),
     }
+    if left:
+        fields["places"] = ",".join(sorted(left))
     fields |= {f"left:{location}": str(qty) for location, qty in left.items()}
     if seats is not None:
         fields["seats"] = str(seats)
@@ -133,7 +136,7 @@ async def give_back(session: AsyncSession, offer: Offer) -> None:
     """Ask the ledger to return what is left of an ended offer to the stores."""
     query = select(col(Allotment.location)).where(col(Allotment.offer_id) == offer.id)
     for location in (await session.execute(query)).scalars():
-        entry = {"kind": "RETURN", "rid": f"end:{offer.id}:{location}", "location": location, "lines": [[offer.id, 0]]}
+        entry = {"kind": "RETURN", "rid": return_rid(int(offer.id or 0), location), "location": location, "lines": [[offer.id, 0]]}
         await outbox.house(session, offer.room_id, entry)
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 import psycopg
@@ -19,7 +20,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InvalidRequestError, SQLAlchemyError
 
 from live.infra import outbox, roomlog
 from live.infra.db import Database, utc_now
@@ -34,6 +35,13 @@ log = structlog.get_logger("ledger")
 GROUP = 500  # intents a transaction: beyond this the commit is no longer the cost
 BLOCK = 1000  # ms the books wait for an intent; the socket's timeout is longer by more than a second
 POLL = 0.2  # seconds between looks at the outbox when no NOTIFY came
+HOUSE = 50  # movements of the shop booked in one go, each a transaction; then intents get their turn
+PARKED_AFTER = 5  # tries of a movement that no constraint will ever let pass
+REST = 1.0  # seconds before the books of a room that stopped on a fault are taken up again
+LEASE_SECONDS = 5  # the lease connection is used every 0.5 s
+# What a bad intent or movement raises; everything else is a server that is away or busy.
+BAD_BATCH = (IntegrityError, DataError, InvalidRequestError, LookupError, TypeError, ValueError)
+TROUBLE = (RedisError, OSError, SQLAlchemyError, psycopg.Error)
 RERUN = frozenset({"40001", "40P01", "55P03"})  # serialisation failure, deadlock, lock timeout: the same batch again
 
 
@@ -49,13 +57,15 @@ class Hands:
 class RoomLedger:
     """The books of one room. Its two loops (intents, outbox) share one lock, so movements reach Redis in the order of their numbers."""
 
-    def __init__(self, room: str, db: Database, redis: Redis, hands: Hands) -> None:
+    def __init__(self, room: str, db: Database, redis: Redis, hands: Hands, reader: Redis | None = None) -> None:
         self.room, self.db, self.redis, self.hands = room, db, redis, hands
+        self.reader = reader or redis  # must not send a read again by itself: what the lost reply held would lie unread
         self.lock = asyncio.Lock()
         self.news = asyncio.Event()
         self.owed = True  # outbox rows may be booked but not applied: they go before anything else
         self.closed = False  # beside the cancellation, which redis-py 5 can swallow while it connects
         self.consumer = "till"  # one name, so that a new owner finds what the old one had read
+        self.failures: dict[int, int] = {}  # house rows that could not be booked, and how often
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -64,33 +74,52 @@ class RoomLedger:
             tasks.create_task(self._relay())
 
     async def _intents(self) -> None:
-        begin = "0"  # first what a former owner read and did not settle
+        swept = 0.0
         while not self.closed:
             try:
-                entries = await self._read(begin, BLOCK if begin == ">" else None)
-                if not entries:
-                    begin = ">"
-                    continue
+                entries = await self._read(">", BLOCK)
                 async with self.lock:
                     if self.owed:
                         await self._apply_outbox()
-                    await self._book(entries)
-            except (RedisError, OSError, DBAPIError, psycopg.Error) as error:
-                begin = "0"
+                    if entries:
+                        await self._book(entries)
+                    if time.monotonic() - swept >= 1.0:
+                        # What was delivered and not settled: by a former owner, by a read whose reply was lost, by a failed group.
+                        await self._drain()
+                        swept = time.monotonic()
+            except TROUBLE as error:
+                swept = 0.0
                 await self._trouble("intents", error)
 
+    async def _drain(self) -> None:
+        """Book everything the turnstile has let through so far. Under the lock."""
+        for begin in ("0", ">"):
+            while intents := await self._read(begin):
+                await self._book(intents)
+
     async def _read(self, begin: str, block: int | None = None) -> list[Intent]:
-        """The next intents: `0` those read before and not settled, `>` new ones. `block`: ms to wait for one."""
+        """The next intents: `0` those delivered and not settled, `>` new ones. `block`: ms to wait for one."""
         key = room_key(self.room, "intents")
-        found = await self.redis.xreadgroup("ledger", self.consumer, {key: begin}, count=GROUP, block=block)
+        found = await self.reader.xreadgroup("ledger", self.consumer, {key: begin}, count=GROUP, block=block)
         intents = []
         for _, entries in found or []:
             for stream_id, fields in entries:
-                if fields:
-                    intents.append(Intent.read(stream_id.decode(), orjson.loads(fields[b"j"])))
-                else:  # settled by another owner, still pending here
+                intent = self._intent(stream_id.decode(), fields)
+                if intent is not None:
+                    intents.append(intent)
+                else:  # settled by another owner and still pending here, or no intent at all
                     await self.redis.xack(key, "ledger", stream_id)
+                    await self.redis.xdel(key, stream_id)
         return intents
+
+    def _intent(self, stream_id: str, fields: dict[bytes, bytes]) -> Intent | None:
+        if not fields:
+            return None
+        try:
+            return Intent.read(stream_id, orjson.loads(fields[b"j"]))
+        except (KeyError, TypeError, ValueError) as error:
+            log.error("intent.unreadable", room=self.room, id=stream_id, error=repr(error)[:200])
+            return None
 
     async def _book(self, intents: list[Intent]) -> None:
         booking = await self._commit(intents)
@@ -110,17 +139,18 @@ class RoomLedger:
                     for intent, why in result.drifts:
                         await self._drift(connection, intent, why)
                 return result
-            except IntegrityError as error:
-                log.error("till.constraint", room=self.room, intents=len(intents), error=str(error.orig))
+            except BAD_BATCH as error:
+                log.error("till.constraint", room=self.room, intents=len(intents), error=str(error)[:300])
                 return await self._halves(intents, error)
             except DBAPIError as error:
                 if getattr(error.orig, "sqlstate", None) not in RERUN or attempt == 4:
                     raise
         raise AssertionError("unreachable")
 
-    async def _halves(self, intents: list[Intent], error: IntegrityError) -> Booking:
+    async def _halves(self, intents: list[Intent], error: Exception) -> Booking:
         if len(intents) == 1:
-            why = getattr(getattr(error.orig, "diag", None), "constraint_name", None) or "constraint"
+            diagnosis = getattr(getattr(error, "orig", None), "diag", None)
+            why = getattr(diagnosis, "constraint_name", None) or type(error).__name__
             async with self.db.connection() as connection:
                 await self._drift(connection, intents[0], why)
             return Booking(verdicts=[Verdict(intents[0], no=("sold_out",), gives_back=not intents[0].ask)])
@@ -162,7 +192,7 @@ class RoomLedger:
                         async with asyncio.timeout(POLL):
                             await self.news.wait()
                 self.news.clear()
-            except (RedisError, OSError, DBAPIError, psycopg.Error) as error:
+            except TROUBLE as error:
                 checked = 0.0
                 await self._trouble("relay", error)
 
@@ -178,18 +208,25 @@ class RoomLedger:
             log.info("room.rebuilt", room=self.room, fence=fence, seconds=round(time.monotonic() - started, 3))
 
     async def _apply_outbox(self) -> bool:
-        """Apply this room's rows, oldest first. True when there may be more."""
+        """Apply this room's rows, oldest first. True when there may be more. Under the lock."""
         self.owed = True
         async with self.db.connection() as connection:
             rows = (await connection.execute(text(_ROWS), {"r": self.room})).all()
         done: list[int] = []
         own: list[tuple[str, str, int, bytes]] = []
         own_ids: list[int] = []
+        house = 0
         try:
             for row_id, kind, key, payload in rows:
                 if kind == "own":
                     own.append((payload["who"], key, payload["version"], orjson.dumps(payload["body"])))
                     own_ids.append(row_id)
+                elif kind == "house":
+                    if house == HOUSE:
+                        break  # buyers wait for this lock too
+                    house += 1
+                    if await self._house(row_id, payload):
+                        done.append(row_id)
                 elif await self._apply(kind, key, payload):
                     done.append(row_id)
             if own and await roomlog.tell(self.redis, self.room, own) >= 0:
@@ -199,27 +236,48 @@ class RoomLedger:
                 async with self.db.connection() as connection:
                     await connection.execute(text("DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[]))"), {"ids": done})
         self.owed = False
-        return len(rows) == GROUP and bool(done)
+        return bool(done) and (house == HOUSE or len(rows) == GROUP)
 
-    async def _apply(self, kind: str, key: str, payload: dict[str, object]) -> bool:
-        """One row of the relay. True when it is done with."""
-        if kind == "act":
-            return await roomlog.apply(self.redis, self.room, payload) >= 0
+    async def _apply(self, kind: str, key: str, payload: dict[str, Any]) -> bool:
+        """An act or a count. True when it is done with."""
         if kind == "count":
-            return await roomlog.count(self.redis, self.room, key, payload["version"], payload["value"]) >= 0  # type: ignore[arg-type]
-        entry = House.read(payload)
-        if entry.kind == "RETURN":
-            while intents := await self._read(">"):  # whoever passed the turnstile before the end is booked before the rest goes back
-                await self._book(intents)
-        async with self.db.connection() as connection:
-            moves = await book_house(connection, self.room, entry, self.hands.bar, utc_now())
+            return await roomlog.count(self.redis, self.room, key, payload["version"], payload["value"]) >= 0
+        applied = await roomlog.apply(self.redis, self.room, payload)
+        for event, body in payload["events"]:
+            if event == "comment.withdrawn" and applied >= 0:
+                await roomlog.withdraw(self.redis, self.room, body["id"])
+        return applied >= 0
+
+    async def _house(self, row_id: int, payload: dict[str, Any]) -> bool:
+        """A movement of the shop. One that can never be booked is parked after some tries, with a drift row, and stops nobody else."""
+        try:
+            entry = House.read(payload)
+            if entry.kind == "RETURN":
+                await self._drain()  # whoever passed the turnstile before the end is booked before the rest goes back
+            async with self.db.connection() as connection:
+                moves = await book_house(connection, self.room, entry, self.hands.bar, utc_now())
+        except BAD_BATCH as error:
+            self.failures[row_id] = self.failures.get(row_id, 0) + 1
+            log.error("house.refused", room=self.room, row=row_id, tries=self.failures[row_id], error=str(error)[:300])
+            if self.failures[row_id] >= PARKED_AFTER:
+                await self._park(row_id, payload, error)
+            return False
+        self.failures.pop(row_id, None)
         for move in moves:
             await adjust(self.redis, self.room, move.offer, move.place, move.move_no, move.left, move.person, move.used, move.seats)
         return True
 
+    async def _park(self, row_id: int, payload: dict[str, Any], error: Exception) -> None:
+        facts = orjson.dumps({"row": row_id, "entry": payload, "error": str(error)[:500]}).decode()
+        async with self.db.connection() as connection:
+            park = "UPDATE outbox SET kind = 'job', topic = 'parked', due_at = 'infinity', error = :e WHERE id = :id"
+            await connection.execute(text(park), {"id": row_id, "e": str(error)[:500]})
+            insert = text("INSERT INTO drift (room_id, what, facts) VALUES (:r, 'house_parked', CAST(:f AS jsonb))")
+            await connection.execute(insert, {"r": self.room, "f": facts})
+
     async def _trouble(self, loop: str, error: BaseException) -> None:
-        expected = isinstance(error, ResponseError) and "NOGROUP" in str(error)
-        (log.debug if expected else log.warning)("ledger.trouble", room=self.room, loop=loop, error=str(error)[:200])
+        expected = isinstance(error, ResponseError) and "NOGROUP" in str(error)  # until the room is rebuilt, see `sound`
+        (log.debug if expected else log.warning)("ledger.trouble", room=self.room, loop=loop, error=repr(error)[:200])
         await asyncio.sleep(0.1)
 
 
@@ -229,17 +287,18 @@ _ROWS = f"SELECT id, kind, key, payload FROM outbox WHERE room_id = :r AND kind 
 class Ledger:
     """A process's rooms: takes leases of rooms nobody owns, runs their books, hears of new outbox rows by NOTIFY."""
 
-    def __init__(self, db: Database, redis: Redis, hands: Hands) -> None:
-        self.db, self.redis, self.hands = db, redis, hands
+    def __init__(self, db: Database, redis: Redis, hands: Hands, reader: Redis | None = None) -> None:
+        self.db, self.redis, self.hands, self.reader = db, redis, hands, reader
         self.id = secrets.token_hex(4)
         self.rooms: dict[str, tuple[RoomLedger, asyncio.Task[None]]] = {}
+        self.resting: dict[str, float] = {}  # rooms whose books stopped on a fault, and when they are taken up again
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set. A lost lease connection ends every room here; another instance, or this one, takes them again."""
         while not stop.is_set():
             try:
                 await self._session(stop)
-            except (psycopg.Error, OSError, DBAPIError, RedisError) as error:
+            except TROUBLE as error:
                 log.warning("ledger.lost", error=str(error)[:200])
                 await asyncio.sleep(0.3)
             finally:
@@ -247,15 +306,18 @@ class Ledger:
 
     async def _session(self, stop: asyncio.Event) -> None:
         leases = await self.db.raw()
+        # A ledger that is frozen or cut off loses its leases: PostgreSQL ends this connection when it is not used for so long.
+        await leases.execute(f"SET idle_session_timeout = '{LEASE_SECONDS}s'")
         ears = asyncio.create_task(self._listen())
         try:
             while not stop.is_set():
                 await self._take(leases)
                 await self.redis.zadd(ALIVE + "ledger", {self.id: time.time()})
-                for room, (_, task) in self.rooms.items():
+                for room, (_, task) in list(self.rooms.items()):
                     if task.done():
                         log.error("room.died", room=room, error=repr(task.exception()))
-                        raise psycopg.OperationalError(f"the books of {room} stopped")
+                        del self.rooms[room]
+                        self.resting[room] = time.monotonic() + REST
                 if ears.done():
                     raise psycopg.OperationalError("LISTEN ended")
                 with suppress(TimeoutError):
@@ -271,13 +333,12 @@ class Ledger:
         rows = await (await leases.execute("SELECT room_id FROM room_clock")).fetchall()
         for (room,) in rows:
             name = str(room)
-            if name in self.rooms:
+            if name in self.rooms or self.resting.get(name, 0.0) > time.monotonic():
                 continue
             lease = await leases.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 7))", (f"room:{name}",))
             if not ((await lease.fetchone()) or (False,))[0]:
                 continue
-            books = RoomLedger(name, self.db, self.redis, self.hands)
-            await books.ensure()
+            books = RoomLedger(name, self.db, self.redis, self.hands, self.reader)
             self.rooms[name] = (books, asyncio.create_task(books.run()))
             log.info("room.taken", room=name, ledger=self.id)
 

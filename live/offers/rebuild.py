@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,78 +13,73 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from live.infra.db import Database
-from live.infra.keys import ROOMS, room_key
+from live.infra.keys import room_key
 from live.infra.redis import Script
 from live.offers.actions import turnstile
 from live.offers.tables import Offer
 
-_rebuild = Script("live.offers", "rebuild")
-CHUNK = 1000  # persons a command: short enough not to stall the server
+_clear, _fill, _rebuild, _sound = (Script("live.offers", name) for name in ("clear", "fill", "rebuild", "sound"))
+CHUNK = 1000  # fields a command: short enough not to stall the server
+FORGOTTEN = ("log", "state", "intents", "own", "ownlast", "ownver", "muted")  # comments, viewers and likes are not stock and stay
 
 # What a higher noun adds to a rebuilt room: who is muted ({who: until epoch ms}) and the bars ({state key: (version, value)}).
 RoomFacts = Callable[[AsyncConnection, str], Awaitable[tuple[Mapping[str, int], Mapping[str, tuple[int, Mapping[str, Any]]]]]]
 
 
 async def sound(redis: Redis, db: Database, room: str) -> bool:
-    """Whether the room's turnstile may be trusted: its fence is SQL's and the server is the one it was built on."""
-    fence, run_id = await redis.hmget(room_key(room, "meta"), ["fence", "run_id"])  # type: ignore[misc]
-    if fence is None or run_id is None:
-        return False
-    info = await redis.info("server")
-    if info["run_id"] != run_id.decode():
-        return False
+    """Whether the room's turnstile may be trusted: SQL's fence, the server it was built on, its stream, and every open offer's counters."""
     async with db.connection() as connection:
         known = (await connection.execute(text("SELECT fence FROM fence WHERE room_id = :r"), {"r": room})).scalar_one_or_none()
-    return known is not None and int(known) == int(fence)
+        query = text("SELECT id FROM offer WHERE room_id = :r AND phase = 'open' ORDER BY id")
+        offers = [str(offer) for offer in (await connection.execute(query, {"r": room})).scalars()]
+    keys = [room_key(room, name) for name in ("meta", "state", "intents", *(f"offer:{offer}" for offer in offers))]
+    return str(known) == (await _sound(redis, keys, offers)).decode()
 
 
 async def rebuild(redis: Redis, db: Database, room: str, facts: RoomFacts) -> int:
-    """Close the room's turnstile, write every counter from one SQL snapshot, open it under a new fence. Returns the fence."""
+    """Close the room's turnstile, write every counter from one SQL snapshot, open it under a new fence. Returns the fence.
+
+    Two at once: the one with the higher fence wins, the other's writes are refused by the scripts.
+    """
     async with db.connection() as connection:
         # Waits for open bookings (they hold the row FOR SHARE), so nothing of an older fence is booked after this.
         fence = int((await connection.execute(text(_RAISE), {"r": room})).scalar_one())
-    await _forget(redis, room)
+    await _forget(redis, room, fence)
     async with db.connection() as connection:
         await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
         act_no, state, hashes, used = await _snapshot(connection, room)
         muted, bars = await facts(connection, room)
-    pipe = redis.pipeline(transaction=False)
     for offer_id, fields in hashes.items():
-        pipe.hset(room_key(room, f"offer:{offer_id}"), mapping=fields)
+        await _write(redis, room, fence, f"offer:{offer_id}", list(fields.items()))
         if f"offer:{offer_id}" in state:
             state[f"left:{offer_id}"] = {"left": {k[5:]: int(v) for k, v in fields.items() if k.startswith("left:")}}
     for offer_id, people in used.items():
-        for start in range(0, len(people), CHUNK):
-            pipe.hset(room_key(room, f"used:{offer_id}"), mapping=dict(people[start : start + CHUNK]))
-    if muted:
-        pipe.hset(room_key(room, "muted"), mapping={who: str(until) for who, until in muted.items()})
-    for key, (version, value) in bars.items():
+        await _write(redis, room, fence, f"used:{offer_id}", people)
+    await _write(redis, room, fence, "muted", list(muted.items()))
+    for key, (_, value) in bars.items():
         if f"offer:{key.partition(':')[2]}" in state:
             state[key] = dict(value)
-        pipe.hset(room_key(room, "meta"), f"count:{key}", str(version))
-    pipe.sadd(ROOMS, room)
-    await pipe.execute()
-    keys = [room_key(room, name) for name in ("meta", "log", "state", "intents", "own")]
+    keys = [room_key(room, name) for name in ("meta", "log", "state", "intents", "offers")]
     texts = {key: orjson.dumps(value).decode() for key, value in state.items()}
-    await _rebuild(redis, keys, [room, fence, secrets.token_urlsafe(6), act_no, orjson.dumps(texts)])
+    counted = {key: str(version) for key, (version, _) in bars.items()}
+    args = [room, fence, secrets.token_urlsafe(6), act_no, orjson.dumps(texts), orjson.dumps(counted), *hashes]
+    await _rebuild(redis, keys, args)
     return fence
 
 
 _RAISE = "INSERT INTO fence (room_id, fence) VALUES (:r, 1) ON CONFLICT (room_id) DO UPDATE SET fence = fence.fence + 1 RETURNING fence"
 
 
-async def _forget(redis: Redis, room: str) -> None:
-    # meta goes first: from here on every buy is refused as FENCED. Comments, viewers and likes are not stock and stay.
-    await redis.delete(room_key(room, "meta"))
-    for name in ("log", "state", "intents", "own", "ownlast", "ownver", "muted"):
-        await redis.delete(room_key(room, name))
-    for pattern in ("offer:*", "used:*"):
-        async for key in redis.scan_iter(match=_escape(room_key(room, "")) + pattern, count=500):
-            await redis.unlink(key)
+async def _forget(redis: Redis, room: str, fence: int) -> None:
+    offers = [offer.decode() for offer in await redis.smembers(room_key(room, "offers"))]  # type: ignore[misc]
+    names = ["meta", "offers", *FORGOTTEN, *(f"{kind}:{offer}" for offer in offers for kind in ("offer", "used"))]
+    await _clear(redis, [room_key(room, name) for name in names], [fence])
 
 
-def _escape(text_: str) -> str:
-    return "".join(f"\\{c}" if c in "*?[]\\" else c for c in text_)
+async def _write(redis: Redis, room: str, fence: int, name: str, pairs: Sequence[tuple[str, Any]]) -> None:
+    keys = [room_key(room, "meta"), room_key(room, name)]
+    for start in range(0, len(pairs), CHUNK):
+        await _fill(redis, keys, [fence, *(part for pair in pairs[start : start + CHUNK] for part in pair)])
 
 
 async def _snapshot(

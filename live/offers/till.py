@@ -211,10 +211,17 @@ async def book_house(connection: AsyncConnection, room: str, entry: House, bar: 
         row = (await connection.execute(text(_ONE), place)).mappings().one()
         if entry.kind != "RETURN":
             moves.append(await _move(connection, room, entry, dict(row), qty, bar, now))
-        if row["phase"] == "ended":
-            rid = entry.rid if entry.kind == "RETURN" else f"{entry.kind.lower()}:{entry.rid}"
-            moves += await _return(connection, rid, offer, entry.location, row["sku_id"], now)
+        if entry.kind == "RETURN":
+            moves += await _return(connection, entry.rid, offer, entry.location, row["sku_id"], now)
+        elif row["phase"] == "ended" and await _seen(connection, return_rid(offer, entry.location), offer) is not None:
+            # The rest went back already, so what comes now follows it. Before that, buyers in time may still be on their way.
+            moves += await _return(connection, f"{entry.kind.lower()}:{entry.rid}", offer, entry.location, row["sku_id"], now)
     return moves
+
+
+def return_rid(offer: int, location: str) -> str:
+    """The cause of the movement that gives back what is left of an ended offer; booked even when nothing is left, as the mark of it."""
+    return f"end:{offer}:{location}"
 
 
 async def _move(connection: AsyncConnection, room: str, entry: House, row: Mapping[str, Any], qty: int, bar: Bar, now: datetime) -> Move:
@@ -239,10 +246,8 @@ async def _move(connection: AsyncConnection, room: str, entry: House, row: Mappi
 async def _return(connection: AsyncConnection, rid: str, offer: int, place: str, sku_id: int | None, now: datetime) -> list[Move]:
     row = (await connection.execute(text(_ONE), {"o": offer, "l": place})).mappings().one()
     free = int(row["total"]) - int(row["taken"])
-    number = await _number(connection, rid, offer, place, "RETURN", -free, now) if free > 0 else await _seen(connection, rid, offer)
-    if number is None:
-        return []
-    if number.fresh:
+    number = await _number(connection, rid, offer, place, "RETURN", -free, now)
+    if number.fresh and free:
         change = text("UPDATE allotment SET total = total - :q, move_no = :n WHERE offer_id = :o AND location = :l")
         await connection.execute(change, {"q": free, "n": number.move_no, "o": offer, "l": place})
         if sku_id is not None:

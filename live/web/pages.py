@@ -100,8 +100,12 @@ async def favicon(request: Request) -> Response:
 async def media(request: Request) -> Response:
     """GET /media/…: pictures and the demo's video, under the home folder."""
     folder = (request.state.settings.home / "media").resolve()
-    wanted = (folder / request.path_params["path"]).resolve()
-    if not wanted.is_relative_to(folder) or not wanted.is_file():
+    try:
+        wanted = (folder / request.path_params["path"]).resolve()
+        found = wanted.is_relative_to(folder) and wanted.is_file()
+    except (OSError, ValueError):  # a name longer than the file system's, or with NUL in it
+        found = False
+    if not found:
         raise HTTPException(404)
     return FileResponse(wanted)
 

@@ -5,7 +5,8 @@
 local META, LOG, STATE = KEYS[1], KEYS[2], KEYS[3]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-if ARGV[7] ~= '' then redis.call('HSET', KEYS[7], ARGV[7], ARGV[8] .. '|' .. string.format('%d', now + tonumber(ARGV[9]))) end
+-- Only a room that exists: a hello may name anything.
+if ARGV[7] ~= '' and redis.call('HEXISTS', META, 'epoch') == 1 then redis.call('HSET', KEYS[7], ARGV[7], ARGV[8] .. '|' .. string.format('%d', now + tonumber(ARGV[9]))) end
 local viewers = 0
 local hubs = redis.call('HGETALL', KEYS[7])
 for i = 1, #hubs, 2 do

@@ -7,7 +7,7 @@ local function check(intent)
   local need, order = {}, {}
   for _, line in ipairs(intent.lines) do
     local o = offers[line[1]]
-    if not o.kind then return {'NO', 'unknown'} end
+    if not o.kind then return redis.call('HEXISTS', STATE, 'offer:' .. string.format('%d', o.id)) == 1 and {'FENCED'} or {'NO', 'unknown'} end
     -- One order is one sale (of one or more offers), one seat order of one group, or one coupon.
     if #intent.lines > 1 and o.kind ~= 'sale' or o.kind == 'coupon' and line[2] ~= 1 then return {'NO', 'bad_request'} end
     if now < o.opens then return {'NO', 'not_started', o.opens} end
@@ -24,6 +24,8 @@ local function check(intent)
     local enough = true
     for _, o in ipairs(order) do
       local have = left(o, place)
+      -- A missing counter of a place it is sold at is lost stock, never zero.
+      if not have and (',' .. o.places .. ','):find(',' .. place .. ',', 1, true) then return {'FENCED'} end
       if not have or have < need[o] then enough = false end
     end
     if enough then return nil, place, need, order end

@@ -1,12 +1,17 @@
--- Open a rebuilt room: the last step, after every counter was written. Until this ran there is no fence, so every buy is refused as FENCED.
--- KEYS: meta, log, state, intents, own.
--- ARGV: room, fence, log epoch, act_no, JSON of state {key: value}. Answer: the server's run_id, now the one this room trusts.
+-- Last step of a rebuild: open the room. Sent again after a lost reply it changes nothing.
+-- KEYS: meta, log, state, intents, offers.
+-- ARGV: room, fence, log epoch, act_no, JSON of state {key: value text}, JSON of counted versions {key: version}, then offer ids
+-- Answer: 1 opened (or open already under this fence), 0 when another rebuild took over.
 -- include: live.infra/room
+if redis.call('HGET', META, 'fence') == ARGV[2] then return 1 end
+if redis.call('HGET', META, 'building') ~= ARGV[2] then return 0 end
 local run_id = redis.call('INFO', 'server'):match('run_id:(%w+)')
-if redis.call('EXISTS', KEYS[4]) == 0 then redis.call('XGROUP', 'CREATE', KEYS[4], 'ledger', '0', 'MKSTREAM') end
+redis.call('XGROUP', 'CREATE', KEYS[4], 'ledger', '0', 'MKSTREAM')
+redis.call('HDEL', META, 'building')
 redis.call('HSET', META, 'fence', ARGV[2], 'run_id', run_id, 'epoch', ARGV[3], 'act_no', ARGV[4], 'seq', 0, 'sv', 0, 'own', 0)
-local state = cjson.decode(ARGV[5])
-for key, value in pairs(state) do put(key, value) end -- values are JSON text already
+for key, version in pairs(cjson.decode(ARGV[6])) do redis.call('HSET', META, 'count:' .. key, version) end
+for i = 7, #ARGV do redis.call('SADD', KEYS[5], ARGV[i]) end
+for key, value in pairs(cjson.decode(ARGV[5])) do put(key, value) end -- values are JSON text already
 told = true
 nudge()
-return run_id
+return 1

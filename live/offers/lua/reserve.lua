@@ -16,9 +16,9 @@ end
 local fence, waiting, offers, touched = guard[1], redis.call('XLEN', INTENTS), {}, {}
 for i, id in ipairs(batch.offers) do
   local key = KEYS[4 + n + 2 * i - 1]
-  local f = redis.call('HMGET', key, 'kind', 'phase', 'opens', 'closes', 'fen', 'version', 'k', 'seats')
+  local f = redis.call('HMGET', key, 'kind', 'phase', 'opens', 'closes', 'fen', 'version', 'k', 'seats', 'places')
   offers[i] = {id = id, key = key, used = KEYS[4 + n + 2 * i], kind = f[1], phase = f[2], opens = tonumber(f[3]), closes = tonumber(f[4]),
-    fen = f[5], version = tonumber(f[6]), k = tonumber(f[7]), seats = tonumber(f[8])}
+    fen = f[5], version = tonumber(f[6]), k = tonumber(f[7]), seats = tonumber(f[8]), places = f[9] or ''}
 end
 
 -- include: check
@@ -38,7 +38,7 @@ for i, intent in ipairs(batch.intents) do
       kind = o.kind
       lines[j] = string.format('[%d,%d,%s,%d]', o.id, line[2], o.fen or '0', line[3])
     end
-    if no and (intent.tries < 2 or no[2] == 'unknown' or no[2] == 'bad_request') then
+    if no and (intent.tries < 2 or no[1] == 'FENCED' or no[2] == 'unknown' or no[2] == 'bad_request') then
       answers[i] = no
     else
       local body = string.format('{"rid":"%s","who":%s,"name":%s,"kind":"%s","at":"%s","lines":[%s],"hub":"%s","hash":"%s","fence":%s%s}', intent.rid,
