@@ -59,7 +59,7 @@ def worker_settings(given: Settings) -> type:
         "keep_result": 0,  # else a finished job's name is taken for an hour, and the next nudge for it is refused
         "max_tries": work.MAX_TRIES,
         "job_timeout": work.JOB_SECONDS,  # + 10 s is how long the job of a killed worker lies still
-        "max_jobs": 20,
+        "max_jobs": 100,  # refunds that wait for a provider which is away must not keep hand-off and the clock waiting
         "poll_delay": POLL_SECONDS,
         "health_check_interval": 10,
         "job_completion_wait": COMPLETION_SECONDS,

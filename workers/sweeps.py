@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from redis.exceptions import RedisError
 from sqlalchemy import CursorResult, select, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -87,9 +88,9 @@ async def end_due(tools: Tools, now: datetime) -> int:
         try:
             async with tools.db.begin() as session:
                 await ENDS[kind](session, offer_id, now)
-        except Refusal as refusal:
-            if refusal.code is not Code.STATE:  # STATE: the host was faster
-                raise
+        except (Refusal, SQLAlchemyError) as error:  # the others have their turn; this one at the next run
+            if not (isinstance(error, Refusal) and error.code is Code.STATE):  # STATE: the host was faster
+                log.error("offer not ended", offer=offer_id, error=repr(error)[:300])
         else:
             ended += 1
             log.info("offer ended by the clock", offer=offer_id, kind=kind)
@@ -103,8 +104,12 @@ async def close_teams(tools: Tools, now: datetime) -> int:
         closing = [int(offer_id) for offer_id in (await session.execute(query)).scalars()]
     decided = 0
     for offer_id in closing:
-        async with tools.db.begin() as session:
-            state = await close_team(session, offer_id, now)
+        try:
+            async with tools.db.begin() as session:
+                state = await close_team(session, offer_id, now)
+        except SQLAlchemyError as error:
+            log.error("group not decided", offer=offer_id, error=repr(error)[:300])
+            continue
         if state != "waiting":
             decided += 1
             log.info("group decided", offer=offer_id, state=state)

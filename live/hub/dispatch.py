@@ -192,6 +192,7 @@ class Desk:
         now = time.monotonic()
         for connection, command, tap in batch:
             self.waiting.setdefault(tap.rid, []).append(Waiter(connection, command, feed, tap.hash, now, now))
+        self.hub.loop.call_later(self.hub.settings.verdict_ms / 1000, self._overdue, [tap.rid for tap in taps])
         try:
             answers = await reserve(self.hub.buying, feed.room, taps, self.hub.settings.unbooked_cap)
         except (RedisError, OSError) as error:
@@ -202,7 +203,6 @@ class Desk:
             refusal = self._answer(feed, tap, answer)
             if refusal is not None:
                 self._resolve(tap.rid, connection, command, refusal)
-        self.hub.loop.call_later(self.hub.settings.verdict_ms / 1000, self._overdue, [tap.rid for tap in taps])
 
     def _answer(self, feed: RoomFeed, tap: Tap, answer: Answer) -> Refusal | dict[str, Any] | None:
         if answer.tag == "KNOWN":

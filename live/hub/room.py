@@ -60,7 +60,7 @@ class RoomFeed:
         self.nudged = asyncio.Event()
         self.empty_since = time.monotonic()
         self._state_news: dict[str, bytes] = {}
-        self._chat_news: list[bytes] = []
+        self._chat_news: list[tuple[str, bytes]] = []
         self._all_news: list[bytes] = []
         self._sent = (-1, -1)
         self._snapshot: bytes | None = None
@@ -135,39 +135,46 @@ class RoomFeed:
     async def _begin(self, found: Look) -> Look:
         """First sight of this log, or a new one: what is held counts no more. The ring starts with the newest events."""
         first = not self.epoch
-        self.epoch = found.epoch
-        self.ring.clear()
-        self.state.clear()
-        self.own.clear()
-        self.at = Position(seq=max(0, found.seq - RING), own=found.own, chat=self.at.chat, chat_all=self.at.chat_all)
-        self.own_from = found.own
+        at = Position(seq=max(0, found.seq - RING), own=found.own, chat=self.at.chat, chat_all=self.at.chat_all)
+        recent: list[Any] = []
         if first:
             recent = await self.hub.redis.xrevrange(room_key(self.room, "chat"), count=CHAT)
-            for stream_id, fields in reversed(recent):
-                self.chat.append((fields[b"id"].decode(), _comment(fields)))
-                self.at.chat = stream_id.decode()
-            if not recent:
-                self.at.chat = roomlog.BEGIN
-        found = await roomlog.look(self.hub.redis, self.room, self.at, self.hub.id, len(self.members))
-        self._fold(found)
+            at.chat = recent[0][0].decode() if recent else roomlog.BEGIN
+        again = await roomlog.look(self.hub.redis, self.room, at, self.hub.id, len(self.members))
+        if again.epoch != found.epoch:
+            return again  # rebuilt once more meanwhile: the next look begins anew
+        # Nothing below waits for Redis: a failure above leaves what was held as it was, to be begun again.
+        self.at, self.epoch, self.own_from = at, found.epoch, found.own
+        for held in (self.ring, self.state, self.own, self.left, self.ended):
+            held.clear()
+        for _, fields in reversed(recent):
+            self.chat.append((fields[b"id"].decode(), _comment(fields)))
+        self._fold(again)
+        self._snapshot = None
         self._state_news.clear()
         if not first:
             where = (orjson.dumps(self.epoch), self.at.seq, self.at.own, self.snapshot())
             frame = text_frame(b'{"reset":{"e":%s,"s":%d,"p":%d,"snap":%s}}' % where)
             await self._sweep(lambda connection: connection.push(frame, frame, frame))
-        found.events, found.own_entries, found.chat, found.chat_all = [], [], [], []
-        return found
+        again.events, again.own_entries, again.chat, again.chat_all = [], [], [], []
+        return again
 
     def _fold(self, found: Look) -> list[bytes]:
         """Take a read in. Returns the critical events that are new; state and chat wait for the tick."""
+        for stream_id, fields in found.chat:
+            said = (fields[b"id"].decode(), _comment(fields))
+            self.chat.append(said)
+            self._chat_news.append(said)
+            self.at.chat = stream_id
         critical: list[bytes] = []
         for seq, kind, body in found.events:
             entry = b'[%d,"%s",%s]' % (seq, kind, body)
             self.ring.append((seq, entry))
             critical.append(entry)
-            if kind == b"comment.withdrawn":
+            if kind == b"comment.withdrawn":  # also when it was said in this very read and waits for the tick
                 gone = orjson.loads(body)["id"]
                 self.chat = deque((pair for pair in self.chat if pair[0] != gone), maxlen=CHAT)
+                self._chat_news = [pair for pair in self._chat_news if pair[0] != gone]
         self.at.seq = found.events[-1][0] if found.events else max(self.at.seq, found.seq)
         for key, value in found.state.items():
             if self.state.get(key) != value:
@@ -186,11 +193,6 @@ class RoomFeed:
             for connection in self.people.get(who, ()):
                 connection.write(text_frame(b'{"own":[%s]}' % entry))
         self.at.own = found.own_entries[-1][0] if found.own_entries else max(self.at.own, found.own)
-        for stream_id, fields in found.chat:
-            said = _comment(fields)
-            self.chat.append((fields[b"id"].decode(), said))
-            self._chat_news.append(said)
-            self.at.chat = stream_id
         for stream_id, fields in found.chat_all:
             self._all_news.append(_comment(fields))
             self.at.chat_all = stream_id
@@ -236,6 +238,7 @@ class RoomFeed:
         await self._sweep(lambda connection: connection.push(full, full, full))
 
     async def _sweep_tick(self) -> None:
+        self._catch_up()
         state, self._state_news = self._state_news, {}
         chat, self._chat_news = self._chat_news, []
         everything, self._all_news = self._all_news, []
@@ -249,13 +252,12 @@ class RoomFeed:
             middle += b',"v":[%d,%d]' % counts
             self._sent = counts
         no_chat = text_frame(middle + b"}")
-        full = text_frame(middle + b',"ch":[' + b",".join(chat) + b"]}") if chat else no_chat
+        full = text_frame(middle + b',"ch":[' + b",".join(said for _, said in chat) + b"]}") if chat else no_chat
         staff = text_frame(middle + b',"ch":[' + b",".join(everything) + b"]}") if everything else no_chat
         figures.frames.labels(variant="tick").inc()
         quiet = None if chat and not state else no_chat
         consoles = self.consoles
         await self._sweep(lambda connection: connection.push(staff if connection in consoles else full, quiet, None))
-        self._catch_up()
 
     async def _sweep(self, push: Any) -> None:
         started = time.monotonic()

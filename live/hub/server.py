@@ -72,6 +72,7 @@ class Hub:
         found = self.rooms.get(room)
         if found is None:
             found = self.rooms[room] = RoomFeed(self, room)
+            found.task.add_done_callback(lambda task, feed=found: self._feed_ended(feed, task))  # type: ignore[misc]
             figures.rooms.set(len(self.rooms))
             self.spawn(self._subscribe(room))
         return found
@@ -82,6 +83,15 @@ class Hub:
             del self.rooms[feed.room]
             figures.rooms.set(len(self.rooms))
             self.spawn(self._unsubscribe(feed.room))
+
+    def _feed_ended(self, feed: RoomFeed, task: asyncio.Task[None]) -> None:
+        """A feed that fails is a fault of ours: its viewers come back to a new one."""
+        if task.cancelled() or task.exception() is None:
+            return
+        log.error("room.died", room=feed.room, error=repr(task.exception()))
+        self.leave_room(feed)
+        for connection in [*feed.members, *(waiting[0] for waiting in feed.waiting)]:
+            connection.close(Close.DRAIN, after=random.randint(0, self.settings.hub_return_ms))  # noqa: S311 - a spread, not a secret
 
     async def _subscribe(self, room: str) -> None:
         await self.pubsub.subscribe(nudge_channel(room))
@@ -180,49 +190,57 @@ class Hub:
         while True:
             try:
                 message = await self.pubsub.get_message(timeout=1.0)
+                if message is None:
+                    continue
+                channel = message["channel"].decode()
+                if channel == mine:
+                    for rid, body, no in orjson.loads(message["data"]):
+                        self.desk.verdict(rid, body, no)
+                elif channel == ended:
+                    await self._revoke(message["data"].decode())
+                else:
+                    feed = self.rooms.get(channel[1:].partition("}")[0])
+                    if feed is not None:
+                        feed.nudged.set()
             except (RedisError, OSError) as error:
                 log.warning("hub.listener", error=str(error)[:200])
                 await asyncio.sleep(0.1)
-                continue
-            if message is None:
-                continue
-            channel = message["channel"].decode()
-            if channel == mine:
-                for rid, body, no in orjson.loads(message["data"]):
-                    self.desk.verdict(rid, body, no)
-            elif channel == ended:
-                await self._revoke(message["data"].decode())
-            else:
-                feed = self.rooms.get(channel[1:].partition("}")[0])
-                if feed is not None:
-                    feed.nudged.set()
+            except Exception:  # a read loop: one bad message must not end verdicts for everybody
+                log.exception("hub.listener")
 
     async def _revoke(self, sub: str) -> None:
         value = await self.redis.get(security.not_before_key(sub))
-        if value is None:
-            return
+        if value is not None:
+            self._end_sockets(sub, value)
+
+    def _end_sockets(self, sub: str, value: bytes) -> None:
         self.not_before[sub] = value
         for connection in list(self.connections):
             if connection.identity is not None and connection.identity.sub == sub and self.is_revoked(connection.identity):
                 connection.close(Close.REVOKED)
 
     async def _read_revocations(self) -> None:
-        async for key in self.redis.scan_iter(match=security.not_before_key("*"), count=500):
-            await self._revoke(key.decode().removeprefix(security.not_before_key("")))
+        recent = await self.redis.zrangebyscore(security.REVOKED, time.time() - security.REVOKED_SECONDS, "+inf", withscores=True)
+        self.not_before = {sub: value for sub, value in self.not_before.items() if float(value) > time.time() - security.REVOKED_SECONDS}
+        for sub, moment in recent:
+            if self.not_before.get(sub.decode()) is None:
+                self._end_sockets(sub.decode(), str(moment).encode())
 
     async def watch(self) -> None:
         """Deadlines of every socket, questions about overdue verdicts, revocations whose message was lost."""
         turn = 0
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            self._deadlines()
             try:
+                self._deadlines()
                 await self.desk.ask_again()
                 turn += 1
                 if turn % 10 == 0:
                     await self._read_revocations()
             except (RedisError, OSError) as error:
                 log.warning("hub.watch", error=str(error)[:200])
+            except Exception:  # a read loop: without it no deadline is kept any more
+                log.exception("hub.watch")
 
     def _deadlines(self) -> None:
         now, epoch = time.monotonic(), time.time()

@@ -101,10 +101,14 @@ async def claim(session: AsyncSession, topic: str, key: str | None = None, limit
 
 
 async def waiting(session: AsyncSession, older_seconds: float = 0.0) -> list[tuple[str, str, int]]:
-    """(topic, key, highest id) of undone job rows that are due: what a nudge or the sweep enqueues."""
+    """(topic, key, highest id) of undone job rows that are due: what a nudge or the sweep enqueues.
+
+    The 200 longest waiting keys of each topic, so that a thousand refunds that cannot be sent keep no store waiting.
+    """
     query = text(
-        "SELECT topic, key, max(id) FROM outbox WHERE kind = 'job' AND done_at IS NULL AND due_at <= now() - make_interval(secs => :old)"
-        " GROUP BY topic, key ORDER BY max(id) LIMIT 1000"
+        "SELECT topic, key, top FROM (SELECT topic, key, max(id) AS top, row_number() OVER (PARTITION BY topic ORDER BY min(id)) AS place"
+        " FROM outbox WHERE kind = 'job' AND done_at IS NULL AND due_at <= now() - make_interval(secs => :old) GROUP BY topic, key) AS keys"
+        " WHERE place <= 200 ORDER BY place"
     )
     return [(topic, key, int(top)) for topic, key, top in (await session.execute(query, {"old": older_seconds})).all()]
 

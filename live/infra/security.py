@@ -28,6 +28,7 @@ COOKIE = "live_staff"
 BODY_BYTES = 256 * 1024  # the largest ordinary body is a mini shop form; the import door asks for more
 SECRET_CHARACTERS = 32  # in production: 32 characters of base64 are 192 bits, above what HS256 needs
 REVOKED_SECONDS = 86_400  # longer than any token lives, the refresh grace included
+REVOKED = "auth:revoked"  # zset: subject by the moment its older tokens ended
 CHANNEL = "auth"  # PUBLISH channel; the message is the subject whose sockets must go
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 Audience = Literal["socket", "session"]
@@ -261,6 +262,8 @@ async def body(request: Request, model: type[Model], limit: int = BODY_BYTES) ->
 async def revoke(redis: Redis, sub: str, now: datetime) -> None:
     """End every socket token of `sub` issued before `now`; hubs close its sockets within 2 s. Call it after the commit."""
     await redis.set(not_before_key(sub), f"{now.timestamp():.6f}", ex=REVOKED_SECONDS)
+    await redis.zadd(REVOKED, {sub: round(now.timestamp(), 6)})  # what a hub reads that was away
+    await redis.zremrangebyscore(REVOKED, "-inf", now.timestamp() - REVOKED_SECONDS)
     await redis.publish(CHANNEL, sub)
 
 

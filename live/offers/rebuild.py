@@ -33,7 +33,8 @@ async def sound(redis: Redis, db: Database, room: str) -> bool:
         query = text("SELECT id FROM offer WHERE room_id = :r AND phase = 'open' ORDER BY id")
         offers = [str(offer) for offer in (await connection.execute(query, {"r": room})).scalars()]
     keys = [room_key(room, name) for name in ("meta", "state", "intents", *(f"offer:{offer}" for offer in offers))]
-    return str(known) == (await _sound(redis, keys, offers)).decode()
+    found: bytes = await _sound(redis, keys, offers)
+    return str(known) == found.decode()
 
 
 async def rebuild(redis: Redis, db: Database, room: str, facts: RoomFacts) -> int:

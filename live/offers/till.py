@@ -287,7 +287,8 @@ _ALLOTMENTS = """SELECT a.offer_id, a.location, a.total, a.taken, a.move_no FROM
   ORDER BY a.offer_id, a.location FOR UPDATE OF a"""
 _ONE = """SELECT a.offer_id, a.total, a.taken, a.move_no, o.phase, o.sku_id, o.terms FROM allotment a JOIN offer o ON o.id = a.offer_id
   WHERE a.offer_id = :o AND a.location = :l FOR UPDATE OF a"""
-_OFFERS = """SELECT o.id, o.room_id, o.kind, o.sku_id, o.hold_seconds, o.per_person, o.terms, o.phase, o.closes_at, t.id AS team_id
+_OFFERS = """SELECT o.id, o.room_id, o.kind, o.sku_id, o.hold_seconds, o.per_person, o.terms, o.phase,
+  coalesce(t.closes_at, o.closes_at) AS closes_at, t.id AS team_id
   FROM offer o LEFT JOIN team t ON t.offer_id = o.id WHERE o.id = ANY(CAST(:ids AS bigint[]))"""
 _TEAMS = "SELECT offer_id, size, held, paid FROM team WHERE offer_id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR UPDATE"
 _QUOTAS = """SELECT q.offer_id, q.person, q.used FROM quota q

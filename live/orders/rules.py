@@ -28,6 +28,8 @@ REFUNDABLE = frozenset({"ALLOCATED", "READY"})  # a team in the making is left b
 OF_THE_ORDER = ("buyer", "ladder", "group_failed")  # causes of refunds whose money is the order's own; `late` and `loser` are not
 WHOLE = ("buyer", "group_failed")  # those that send everything back and end the order
 
+LEAST_TO_PAY = timedelta(seconds=60)  # who was told "you got it" as the team's clock ran out can still pay
+
 # From RFC 4648's base32 to Crockford's: no I, L, O, U to mistake.
 _READABLE = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789ABCDEFGHJKMNPQRSTVWXYZ")
 _WORDS = 12  # 60 bits: among a million orders a day the odds of a clash are one in a million, and the unique key refuses it
@@ -45,9 +47,9 @@ def number(rid: str, now: datetime) -> str:
 
 
 def pay_until(now: datetime, hold_seconds: int, closes_at: datetime | None) -> datetime:
-    """When the hold ends; `closes_at`: the clock of its team, which no hold outlives."""
+    """When the hold ends; `closes_at`: the clock of its team, which no hold outlives but by the minute it takes to pay."""
     end = now + timedelta(seconds=hold_seconds)
-    return end if closes_at is None else min(end, max(closes_at, now))
+    return end if closes_at is None else min(end, max(closes_at, now + LEAST_TO_PAY))
 
 
 def payable(fen: int, discount: int) -> int:

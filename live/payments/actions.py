@@ -173,7 +173,8 @@ async def close_attempts(db: Database, gateway: Gateway, order_no: str, on_settl
                 await session.execute(still.values(state="CLOSED"))
         else:
             verdict = await _query(db, gateway, attempt.out_trade_no, on_settled, now)
-            paying = paying or verdict in ("paying", "waiting")
+            # Money that is there but not as it should be (another amount, say) is for a person to look at: not closed either.
+            paying = paying or verdict not in ("paid", "loser", "late", "again", "closed")
     if await _won(db, order_no):
         return "paid"
     return "paying" if paying else "closed"

@@ -10,7 +10,7 @@ from sqlmodel import col
 
 from live.infra import outbox
 from live.infra.db import epoch_ms
-from live.offers.tables import Offer
+from live.offers.tables import Offer, Team
 from live.protocol.codes import Code, Refusal
 from live.protocol.events import CommentWithdrawn, Names, Pinned, RoomClosed, RoomOpened, RoomView, event, view
 from live.rooms import queries, rules
@@ -37,7 +37,7 @@ async def create_room(session: AsyncSession, *, room_id: str, title_zh: str, tit
 
 async def edit_room(session: AsyncSession, room_id: str, changes: dict[str, str]) -> Room:
     """Change titles, play URL or poster."""
-    room = await queries.room(session, room_id, lock=True)
+    room = await queries.room(session, room_id, lock="update")
     for name, value in changes.items():
         setattr(room, name, value)
     await session.flush()
@@ -54,28 +54,45 @@ async def start_room(session: AsyncSession, room_id: str, now: datetime) -> Room
     return room
 
 
-async def stop_room(session: AsyncSession, room_id: str, now: datetime) -> tuple[Room, list[Offer]]:
-    """The show ends. Returns the offers still open: the door ends each by the rules of its kind, in the same transaction."""
+async def begin_stop(session: AsyncSession, room_id: str) -> list[Offer]:
+    """The offers that end with the show, locked with their teams before any act: a payment takes team, offer and clock in this order too.
+
+    The door ends each by the rules of its kind, then calls `stop_room`, all in one transaction.
+    """
+    await _may(session, room_id, "ended")
+    open_ = select(Offer).where(col(Offer.room_id) == room_id, col(Offer.phase) == "open").order_by(col(Offer.id))
+    ids = [offer.id for offer in (await session.execute(open_)).scalars()]
+    await session.execute(select(Team).where(col(Team.offer_id).in_(ids)).order_by(col(Team.id)).with_for_update())
+    locked = select(Offer).where(col(Offer.id).in_(ids), col(Offer.phase) == "open").order_by(col(Offer.id)).with_for_update(key_share=True)
+    return list((await session.execute(locked.execution_options(populate_existing=True))).scalars())
+
+
+async def stop_room(session: AsyncSession, room_id: str, now: datetime) -> Room:
+    """The show ends."""
     room = await _go(session, room_id, "ended")
     room.ended_at = now
     room.pin = None
     await session.flush()
     await outbox.act(session, room_id, events=[event("room.closed", RoomClosed())], state={"room": _state(room)})
-    open_ = select(Offer).where(col(Offer.room_id) == room_id, col(Offer.phase) == "open").order_by(col(Offer.id))
-    return room, list((await session.execute(open_)).scalars())
+    return room
+
+
+async def _may(session: AsyncSession, room_id: str, to: str) -> Room:
+    room = await queries.room(session, room_id, lock="update")
+    if not rules.may_go(room.phase, to):
+        raise Refusal(Code.STATE, state=room.phase)
+    return room
 
 
 async def _go(session: AsyncSession, room_id: str, to: str) -> Room:
-    room = await queries.room(session, room_id, lock=True)
-    if not rules.may_go(room.phase, to):
-        raise Refusal(Code.STATE, state=room.phase)
+    room = await _may(session, room_id, to)
     room.phase = to
     return room
 
 
 async def pin(session: AsyncSession, room_id: str, offer_id: int | None) -> Room:
     """Explain this offer now (None: nothing)."""
-    room = await queries.room(session, room_id, lock=True)
+    room = await queries.room(session, room_id, lock="update")
     if offer_id is not None:
         offer = await session.get(Offer, offer_id)
         if offer is None or offer.room_id != room_id:

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from live.infra import security
 from live.infra.db import utc_now
-from live.offers.actions import add_stock, lock_offer
+from live.offers.actions import add_stock
 from live.offers.tables import Offer
 from live.promotions.coupon.actions import end_coupon, open_coupon
 from live.promotions.flash_sale.actions import end_sale, open_sale
@@ -84,10 +84,9 @@ async def stop(request: Request) -> Response:
     await security.body(request, forms.Nothing)
     now = utc_now()
     async with request.state.db.begin() as session:
-        room, offers = await actions.stop_room(session, request.path_params["room"], now)
-        for offer in offers:
+        for offer in await actions.begin_stop(session, request.path_params["room"]):
             await END[offer.kind](session, int(offer.id or 0), now)
-        return _json(queries.view(room))
+        return _json(queries.view(await actions.stop_room(session, request.path_params["room"], now)))
 
 
 async def pin(request: Request) -> Response:
@@ -99,7 +98,7 @@ async def pin(request: Request) -> Response:
 
 
 async def _live(session: AsyncSession, room_id: str) -> str:
-    room = await queries.room(session, room_id)
+    room = await queries.room(session, room_id, lock="share")  # a show that is being stopped ends what was opened before
     if room.phase != "live":
         raise Refusal(Code.ROOM_CLOSED, phase=room.phase)
     return room.id
@@ -158,8 +157,10 @@ async def end(request: Request) -> Response:
     await security.staff(request, "offer.end")
     await security.body(request, forms.Nothing)
     async with request.state.db.begin() as session:
-        offer = await lock_offer(session, request.path_params["id"])
-        ended = await END[offer.kind](session, int(offer.id or 0), utc_now())
+        offer = await session.get(Offer, request.path_params["id"])  # not locked yet: its kind's action locks the team first
+        if offer is None:
+            raise Refusal(Code.NOT_FOUND, what="offer")
+        ended = await END[offer.kind](session, request.path_params["id"], utc_now())
         return _json({"offer": ended.id, "phase": ended.phase})
 
 

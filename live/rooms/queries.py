@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,10 +12,10 @@ from live.protocol.codes import Code, Refusal
 from live.rooms.tables import Room
 
 
-async def room(session: AsyncSession, room_id: str, lock: bool = False) -> Room:
-    """One room. Refusal(NOT_FOUND)."""
+async def room(session: AsyncSession, room_id: str, lock: Literal["", "share", "update"] = "") -> Room:
+    """One room. `share`: nobody may change it until this transaction ends. Refusal(NOT_FOUND)."""
     query = select(Room).where(col(Room.id) == room_id)
-    found = (await session.execute(query.with_for_update() if lock else query)).scalar_one_or_none()
+    found = (await session.execute(query.with_for_update(read=lock == "share") if lock else query)).scalar_one_or_none()
     if found is None:
         raise Refusal(Code.NOT_FOUND, what="room")
     return found

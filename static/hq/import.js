@@ -91,7 +91,7 @@ export function ImportGoods({ stores, onDone }) {
       <span class="muted small">${name || t("hq.drop_file")}</span>
     </div>
     <label class="field"><span class="field-label">${t("hq.or_paste")}</span>
-      <textarea class="input mono csv" rows="8" wrap="off" spellcheck="false" value=${text} placeholder=${COLUMNS.join(",")} onInput=${(event) => take(event.target.value)}></textarea>
+      <textarea class="input mono csv" rows="8" wrap="off" spellcheck=${false} value=${text} placeholder=${COLUMNS.join(",")} onInput=${(event) => take(event.target.value)}></textarea>
       <span class="field-hint num">${rows > 0 ? t("hq.rows_n", { n: rows }) : t("hq.import_hint")}</span></label>
     ${problem && html`<p class="note note-bad" role="alert">${problem}</p>`}
     ${made && html`<p class="note note-good" role="status">${t("hq.imported", made)}</p>`}

@@ -26,7 +26,7 @@ function StaffForm({ stores, onMade, onClose }) {
     <button type="submit" form="staff-form" class="btn btn-primary" disabled=${form.busy}>${t("hq.add_staff")}</button>`}>
     <form id="staff-form" class="form" onSubmit=${form.submit} novalidate>
       <${Text} label=${t("hq.person_name")} ...${form.bind("name")} maxlength="24" first />
-      <${Text} label=${t("login.account")} hint=${t("hq.account_hint")} ...${form.bind("account")} maxlength="32" autocapitalize="none" spellcheck="false" autocomplete="off" />
+      <${Text} label=${t("login.account")} hint=${t("hq.account_hint")} ...${form.bind("account")} maxlength="32" autocapitalize="none" spellcheck=${false} autocomplete="off" />
       <${Field} label=${t("hq.role")} hint=${t(`hq.role_hint.${values.role}`)} error=${form.error("role")}>
         <select class="input" value=${values.role} onChange=${(event) => set("role", event.target.value)}>${ROLES.map((role) => html`<option key=${role} value=${role}>${t(`login.role.${role}`)}</option>`)}</select><//>
       ${values.role === "clerk" && html`<${Field} label=${t("hq.store")} error=${form.error("store")}>

@@ -28,9 +28,9 @@ export function RoomForm({ room, onMade, onCancel }) {
       <${Text} label=${t("hq.title_zh")} ...${form.bind("title_zh")} maxlength="60" placeholder="春茶开仓夜" first />
       <${Text} label=${t("hq.title_en")} ...${form.bind("title_en")} maxlength="60" placeholder="Spring tea night" />
     </div>
-    <${Text} label=${t("hq.room_id")} hint=${t("hq.room_id_hint")} ...${form.bind("id")} maxlength="32" placeholder="spring-tea" autocapitalize="none" spellcheck="false" disabled=${Boolean(room)} />
-    <${Text} label=${t("hq.play_url")} hint=${t("hq.play_url_hint")} ...${form.bind("play_url")} inputmode="url" maxlength="500" placeholder="https://…/live.m3u8" autocapitalize="none" spellcheck="false" />
-    <${Text} label=${t("hq.poster")} hint=${t("hq.poster_hint")} ...${form.bind("poster")} inputmode="url" maxlength="500" placeholder="/media/…" autocapitalize="none" spellcheck="false" />
+    <${Text} label=${t("hq.room_id")} hint=${t("hq.room_id_hint")} ...${form.bind("id")} maxlength="32" placeholder="spring-tea" autocapitalize="none" spellcheck=${false} disabled=${Boolean(room)} />
+    <${Text} label=${t("hq.play_url")} hint=${t("hq.play_url_hint")} ...${form.bind("play_url")} inputmode="url" maxlength="500" placeholder="https://…/live.m3u8" autocapitalize="none" spellcheck=${false} />
+    <${Text} label=${t("hq.poster")} hint=${t("hq.poster_hint")} ...${form.bind("poster")} inputmode="url" maxlength="500" placeholder="/media/…" autocapitalize="none" spellcheck=${false} />
     <${Left} form=${form} />
     <div class="row form-foot">${onCancel && html`<button type="button" class="btn" onClick=${onCancel}>${t("hq.cancel")}</button>`}
       <button type="submit" class="btn btn-primary" disabled=${form.busy}>${t(room ? "hq.save" : "hq.make_room")}</button></div>

@@ -37,7 +37,7 @@ export function StoreForm({ onMade, onCancel, quiet }) {
     <div class="two">
       <${Text} label=${t("hq.name_zh")} ...${form.bind("name_zh")} maxlength="60" placeholder="静安寺店" first />
       <${Text} label=${t("hq.name_en")} ...${form.bind("name_en")} maxlength="60" placeholder="Jing'an Temple" />
-      <${Text} label=${t("hq.store_code")} hint=${t("hq.store_code_hint")} ...${form.bind("code")} maxlength="32" placeholder="jingan" autocapitalize="none" spellcheck="false" />
+      <${Text} label=${t("hq.store_code")} hint=${t("hq.store_code_hint")} ...${form.bind("code")} maxlength="32" placeholder="jingan" autocapitalize="none" spellcheck=${false} />
       <${Text} label=${t("hq.hours")} ...${form.bind("hours")} maxlength="60" />
       <${Text} label=${t("hq.address_zh")} ...${form.bind("address_zh")} maxlength="200" />
       <${Text} label=${t("hq.address_en")} ...${form.bind("address_en")} maxlength="200" />

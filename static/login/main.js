@@ -18,7 +18,7 @@ function Password({ label, hint, error, value, onInput, complete, first }) {
   const [open, set] = useState(false);
   return html`<div class="with-peek">
     <${Text} label=${label} hint=${hint} error=${error} value=${value} onInput=${onInput} type=${open ? "text" : "password"}
-      autocomplete=${complete} autocapitalize="none" spellcheck="false" maxlength="128" first=${first} />
+      autocomplete=${complete} autocapitalize="none" spellcheck=${false} maxlength="128" first=${first} />
     <button type="button" class="peek peek-btn" aria-pressed=${open} onClick=${() => set(!open)}>${t(open ? "login.hide" : "login.peek")}</button>
   </div>`;
 }
@@ -43,7 +43,7 @@ function SignIn({ done, change }) {
   );
   const locked = left > 0;
   return html`<form class="form" onSubmit=${form.submit} novalidate>
-    <${Text} label=${t("login.account")} ...${form.bind("account")} autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="64" autofocus />
+    <${Text} label=${t("login.account")} ...${form.bind("account")} autocomplete="username" autocapitalize="none" spellcheck=${false} maxlength="64" autofocus />
     <${Password} label=${t("login.password")} complete="current-password" ...${form.bind("password")} />
     ${locked
       ? html`<p class="note note-warn" role="status">${t("login.locked")} <b class="num">${countdown(left)}</b></p>`

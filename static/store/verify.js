@@ -94,7 +94,7 @@ export function Verify({ store, stores, onDone }) {
     <form class="verify-form" onSubmit=${(event) => { event.preventDefault(); look(code); }}>
       <label class="sr-only" for="code">${t("store.code")}</label>
       <input id="code" ref=${field} class="input code-input mono" value=${code} disabled=${locked} placeholder="XXXX-XXXX-X" autocomplete="off"
-        autocapitalize="characters" spellcheck="false" enterkeyhint="go" maxlength=${LONGEST} aria-describedby="verify-said"
+        autocapitalize="characters" spellcheck=${false} enterkeyhint="go" maxlength=${LONGEST} aria-describedby="verify-said"
         onInput=${(event) => { setCode(tidy(event.target.value)); setProblem(null); }} />
       <div class="verify-acts">
         <button class="btn btn-primary grow" disabled=${busy || locked || !code}>${busy && html`<span class="spin"></span>`}${t("store.look")}</button>

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
-import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
 from redis.asyncio import Redis
+from sqlalchemy import text
 
 import live
-from live.demo.opening import demo_settings, simulator, until_ready
+from live.demo.opening import demo_settings, simulator
 from live.demo.seed import DemoShop, seed
 from live.infra.db import Database, utc_now
 from live.infra.program import Program, end, spawn
@@ -64,7 +66,7 @@ class Visits:
 
         def said(message: ConsoleMessage) -> None:
             if message.type == "error":
-                self.complaints.append(f"{page.url}: {message.text}")
+                self.complaints.append(f"{page.url}: {message.text} {message.location.get('url', '')}")
 
         page.on("console", said)
         page.on("pageerror", lambda error: self.complaints.append(f"{page.url}: {error}"))
@@ -107,19 +109,33 @@ def house_settings(settings: Settings) -> Settings:
 
 @asynccontextmanager
 async def running(settings: Settings, programs: Sequence[Program]) -> AsyncIterator[None]:
-    """These programs, one log each under home; ended one after the other, so that nothing is left."""
+    """These programs, one log each under home; ended with everything they started."""
     bare = {name: value for name, value in environment(settings).items() if not name.startswith("LIVE_TEST")}
     env = bare | {"PYTHONPATH": str(ROOT), "LIVE_LOG_LEVEL": "WARNING"}
-    async with AsyncExitStack() as stack:
+    started: list[tuple[Program, asyncio.subprocess.Process]] = []
+    try:
         for program in programs:
             whole = replace(program, env=env, cwd=settings.home)
             output = os.open(settings.home / f"{program.name}.log", os.O_WRONLY | os.O_CREAT, 0o600)
             try:
-                process = await spawn(whole, output)
+                started.append((whole, await spawn(whole, output)))
             finally:
                 os.close(output)
-            stack.push_async_callback(end, whole, process)
         yield
+    finally:
+        await asyncio.gather(*(end(program, process) for program, process in started))
+
+
+async def all_up(settings: Settings, also: Sequence[str] = ()) -> None:
+    """Wait until web, hub and the servers `also` answer, and web sees ledger and worker. `/readyz` itself stays 503: no fsync here."""
+    for url in (f"http://127.0.0.1:{settings.hub_port}/healthz", f"{settings.web_url}/healthz", *also):
+        await wait_http(url, START_SECONDS)
+    async with asyncio.timeout(START_SECONDS), httpx2.AsyncClient(trust_env=False) as http:
+        while True:
+            checks = (await http.get(f"{settings.web_url}/readyz")).json()["checks"]
+            if checks.get("ledger") and checks.get("worker"):
+                return
+            await asyncio.sleep(0.1)
 
 
 @dataclass(frozen=True)
@@ -134,18 +150,19 @@ class House:
 async def house(database: Database, redis: Redis, house_settings: Settings) -> AsyncIterator[House]:
     """Every process of the Procfile and the simulator, on this run's servers; the demo's shop and staff."""
     shop = await seed(database, utc_now(), house_settings)
+    async with database.begin() as session:  # ffmpeg makes the demo's video after its start: without it, each page would ask in vain
+        await session.execute(text("UPDATE room SET play_url = ''"))
     async with running(house_settings, [*usual_programs(), simulator()]):
-        await until_ready(house_settings)
+        await all_up(house_settings, [f"{house_settings.simulator_url}/healthz"])
         yield House(house_settings, shop)
 
 
 @pytest_asyncio.fixture
 async def empty_house(database: Database, redis: Redis, house_settings: Settings) -> AsyncIterator[Settings]:
-    """Web and hub over an empty database, as after a first `live up`: enough for the first run, in which nothing is sold."""
+    """Every process of the Procfile over an empty database, as after a first `live up`."""
     settings = house_settings.model_copy(update={"env": "development"})
-    async with running(settings, [program for program in usual_programs() if program.name in ("web", "hub")]):
-        for port in (settings.web_port, settings.hub_port):
-            await wait_http(f"http://127.0.0.1:{port}/healthz", START_SECONDS)
+    async with running(settings, usual_programs()):
+        await all_up(settings)
         yield settings
 
 

@@ -194,7 +194,7 @@ async def test_a_rebuilt_room_resets_everybody_and_a_tap_in_between_is_told_one_
         ("null", None),
     ],
 )
-async def test_a_bad_frame_is_a_typed_refusal_or_a_close_and_never_harms_the_hub(house: House, frame: str | bytes, code: int | None) -> None:
+async def test_a_bad_frame_is_a_typed_refusal_or_a_close(house: House, frame: str | bytes, code: int | None) -> None:
     client, _ = await house.join("g:1")
     await client.ws.send(frame)
     if code is None:
@@ -203,7 +203,7 @@ async def test_a_bad_frame_is_a_typed_refusal_or_a_close_and_never_harms_the_hub
         assert "ok" in await client.ask("ping")
     else:
         assert (await closed(client))[0] == code
-    other, hello = await house.join("g:2")
+    _, hello = await house.join("g:2")
     assert hello["you"]["sub"] == "g:2"
 
 
@@ -224,7 +224,8 @@ async def test_text_that_is_not_utf8_closes_with_1007(house: House) -> None:
 @pytest.mark.parametrize("seed", range(3))
 async def test_random_frames_never_kill_the_hub(house: House, seed: int) -> None:
     chance = random.Random(seed)
-    pieces = ['{"id":1,', '"t":', '"say"', '"hello"', '"d":', "{", "}", "[", "]", "null", "1e9", '"key"', ":", ",", '"\\ud800"', "\u0000", "好"]
+    pieces = ['{"id":1,', '"t":', '"say"', '"hello"', '"d":', "{", "}", "[", "]", "null", "1e9", '"key"', ":", ",", '"\\ud800"']
+    pieces += ["\u0000", "好"]
     for _ in range(30):
         client = await house.open()
         try:

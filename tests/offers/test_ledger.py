@@ -237,7 +237,7 @@ async def test_a_running_ledger_books_by_itself_and_survives_flushall(database: 
     assert await balanced(database, redis)
 
 
-async def test_an_offer_that_ended_long_ago_leaves_the_shelf_and_a_late_release_does_not_bring_it_back(database: Database, redis: Redis) -> None:
+async def test_an_offer_that_ended_long_ago_leaves_the_shelf_for_good(database: Database, redis: Redis) -> None:
     await make_shop(database)
     offer = await sale(database, {"S1": 5})
     ledger = await books(database, redis)

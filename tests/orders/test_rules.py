@@ -64,11 +64,11 @@ def test_a_hundred_thousand_numbers_of_a_day_are_all_different() -> None:
     assert len({number(f"{i:032x}", NOW) for i in range(100_000)}) == 100_000
 
 
-def test_a_hold_ends_with_its_team_and_not_before_now() -> None:
+def test_a_hold_ends_with_its_team_but_leaves_a_minute_to_pay() -> None:
     assert pay_until(NOW, 300, None) == after(seconds=300)
     assert pay_until(NOW, 300, after(seconds=400)) == after(seconds=300)
     assert pay_until(NOW, 300, after(seconds=200)) == after(seconds=200)
-    assert pay_until(NOW, 300, after(seconds=-1)) == NOW
+    assert pay_until(NOW, 300, after(seconds=-1)) == after(seconds=60)
 
 
 def test_something_is_always_left_to_pay() -> None:

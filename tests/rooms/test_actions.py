@@ -143,7 +143,8 @@ async def test_stopping_names_the_open_offers_and_drops_the_pin(database: Databa
     first, second = await sale(database, {"S1": 5}), await sale(database, {"S2": 5})
     async with database.begin() as session:
         await actions.pin(session, "r1", first)
-        room, offers = await actions.stop_room(session, "r1", NOW)
+        offers = await actions.begin_stop(session, "r1")
+        room = await actions.stop_room(session, "r1", NOW)
     assert ([offer.id for offer in offers], room.pin, room.ended_at) == ([first, second], None, NOW)
 
 
