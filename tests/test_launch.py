@@ -1,6 +1,6 @@
 """`live up` as a process of its own, with small programs in place of ours and the real servers."""
 
-# ruff: noqa: ASYNC110, ASYNC240 - a test that waits a millisecond for a file holds nobody up
+# ruff: noqa: ASYNC240 - a test that waits a millisecond for a file holds nobody up
 
 from __future__ import annotations
 

@@ -93,8 +93,9 @@ def graph(font: str | None) -> str:
         parts.append(f"[{under}][disc{number}]overlay=x='{x}':y='{y}':shortest=1[over{number}]")
         under = f"over{number}"
     if font is not None:
-        text = f"drawtext=fontfile='{font}':text='LIVE DEMO':fontsize=54:fontcolor=white@0.92:x=(w-tw)/2:y=(h-th)/2-40:shadowx=2:shadowy=3"
-        under_text = f"drawtext=fontfile='{font}':text='a test picture, no real show':fontsize=22:fontcolor=white@0.75:x=(w-tw)/2:y=h/2+28"
+        # High up: below, a phone has the comments, which nobody could read over it.
+        text = f"drawtext=fontfile='{font}':text='LIVE DEMO':fontsize=54:fontcolor=white@0.92:x=(w-tw)/2:y=h*0.15:shadowx=2:shadowy=3"
+        under_text = f"drawtext=fontfile='{font}':text='a test picture, no real show':fontsize=22:fontcolor=white@0.75:x=(w-tw)/2:y=h*0.15+68"
         parts.append(f"[{under}]{text},{under_text}[picture]")
     else:
         parts.append(f"[{under}]null[picture]")

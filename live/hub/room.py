@@ -161,21 +161,35 @@ class RoomFeed:
 
     def _fold(self, found: Look) -> list[bytes]:
         """Take a read in. Returns the critical events that are new; state and chat wait for the tick."""
-        for stream_id, fields in found.chat:
-            said = (fields[b"id"].decode(), _comment(fields))
-            self.chat.append(said)
-            self._chat_news.append(said)
-            self.at.chat = stream_id
+        self._fold_chat(found)  # first: an event of this very read may withdraw one of these
         critical: list[bytes] = []
         for seq, kind, body in found.events:
             entry = b'[%d,"%s",%s]' % (seq, kind, body)
             self.ring.append((seq, entry))
             critical.append(entry)
-            if kind == b"comment.withdrawn":  # also when it was said in this very read and waits for the tick
+            if kind == b"comment.withdrawn":
                 gone = orjson.loads(body)["id"]
                 self.chat = deque((pair for pair in self.chat if pair[0] != gone), maxlen=CHAT)
                 self._chat_news = [pair for pair in self._chat_news if pair[0] != gone]
         self.at.seq = found.events[-1][0] if found.events else max(self.at.seq, found.seq)
+        self._fold_state(found)
+        self._fold_own(found)
+        self.viewers, self.likes = found.viewers, found.likes
+        if critical or found.state or found.chat:
+            self._snapshot = None
+        return critical
+
+    def _fold_chat(self, found: Look) -> None:
+        for stream_id, fields in found.chat:
+            said = (fields[b"id"].decode(), _comment(fields))
+            self.chat.append(said)
+            self._chat_news.append(said)
+            self.at.chat = stream_id
+        for stream_id, fields in found.chat_all:
+            self._all_news.append(_comment(fields))
+            self.at.chat_all = stream_id
+
+    def _fold_state(self, found: Look) -> None:
         for key, value in found.state.items():
             if self.state.get(key) != value:
                 self.state[key] = self._state_news[key] = value
@@ -185,6 +199,8 @@ class RoomFeed:
                 del self.state[key]
                 self._state_news[key] = b"[%d,null]" % found.sv
         self.at.sv = found.sv
+
+    def _fold_own(self, found: Look) -> None:
         for p, who, previous, body in found.own_entries:
             entry = b"[%d,%d,%s]" % (p, previous, body)
             if len(self.own) == OWN_RING:
@@ -193,13 +209,6 @@ class RoomFeed:
             for connection in self.people.get(who, ()):
                 connection.write(text_frame(b'{"own":[%s]}' % entry))
         self.at.own = found.own_entries[-1][0] if found.own_entries else max(self.at.own, found.own)
-        for stream_id, fields in found.chat_all:
-            self._all_news.append(_comment(fields))
-            self.at.chat_all = stream_id
-        self.viewers, self.likes = found.viewers, found.likes
-        if critical or found.state or found.chat:
-            self._snapshot = None
-        return critical
 
     def _note(self, key: str, value: bytes) -> None:
         """Keep units and phases readable, so that hopeless first tries cost nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from contextlib import suppress
@@ -12,15 +13,19 @@ from typing import Any
 import httpx2
 import orjson
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 from websockets.exceptions import ConnectionClosed
 
-from live.infra import security
+from live.infra import roomlog, security
 from live.infra.db import utc_now
+from live.infra.keys import room_key
 from live.offers.actions import add_stock, clear_shelf
+from live.offers.rebuild import rebuild
 from live.promotions.flash_sale.actions import end_sale
 from live.rooms.actions import mute, pin, withdraw
 from tests.hub.conftest import Client, House
 from tests.offers.shop import coupon, sale
+from workers.ledger import facts
 
 
 def key(n: int) -> str:
@@ -120,6 +125,8 @@ async def test_a_withdrawn_comment_leaves_the_screens_and_later_joiners_never_se
     assert (await guest.event("comment.withdrawn"))[2] == {"id": said}
     _, hello = await house.join("g:2")
     assert hello["snap"]["chat"] == []
+    assert await house.redis.xlen(room_key("r1", "chat")) == 0  # nor those of a hub that starts later
+    assert await house.redis.xlen(room_key("r1", "chat:all")) == 1  # the archive keeps it
 
 
 async def test_snapshot_plus_events_is_the_new_snapshot_for_every_act(house: House) -> None:
@@ -179,6 +186,23 @@ async def test_a_rebuilt_room_resets_everybody_and_a_tap_in_between_is_told_one_
     reset = (await buyer.until(lambda f: "reset" in f))["reset"]
     assert reset["e"] != hello["e"]
     assert reset["snap"]["st"][f"offer:{offer}"][1]["phase"] == "open"
+
+
+async def test_a_blip_while_a_new_log_is_begun_still_ends_in_a_reset(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, hello = await house.join("g:1")
+    look, calls = roomlog.look, itertools.count()
+
+    async def shaky(*args: Any) -> roomlog.Look:
+        if next(calls) % 3 == 1:
+            raise RedisConnectionError("cut")
+        return await look(*args)
+
+    monkeypatch.setattr(roomlog, "look", shaky)
+    await rebuild(house.redis, house.db, "r1", facts)
+    reset = (await client.until(lambda f: "reset" in f))["reset"]
+    assert reset["e"] != hello["e"]
+    offer = await sale(house.db, {"S1": 1})
+    assert (await client.event("offer.opened"))[2]["offer"] == offer
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The embedded servers, with the real binaries."""
 
-# ruff: noqa: ASYNC110, ASYNC220, ASYNC221, ASYNC240 - a test that waits a millisecond for a file holds nobody up
+# ruff: noqa: ASYNC220, ASYNC221, ASYNC240 - a test that waits a millisecond for a file holds nobody up
 
 from __future__ import annotations
 

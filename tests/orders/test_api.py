@@ -1,6 +1,6 @@
 """The doors of orders, over HTTP. One test pays at the simulator, from the buyer's tap to the provider's notice."""
 
-# ruff: noqa: ASYNC110 - a test that waits some milliseconds for another task holds nobody up
+
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The simulator and a shop's door on real sockets."""
 
-# ruff: noqa: ASYNC110 - a test that waits some milliseconds for another task holds nobody up
+
 
 from __future__ import annotations
 
