@@ -47,7 +47,9 @@ async def run() -> None:
     config = settings()
     if config.database_url is None or config.redis_url is None:
         raise SystemExit("LIVE_DATABASE_URL and LIVE_REDIS_URL must be set; `live up` starts both for you")
-    db, redis = Database(config.database_url, config.db_pool), connect(config.redis_url)
+    # A frozen ledger holds the fence and the hot rows for a second at most; a rebuild waits for it.
+    db = Database(config.database_url, config.db_pool, idle_ms=1000, ping=False)
+    redis = connect(config.redis_url)
     reader = connect_buying(config.redis_url, timeout=5.0)
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):

@@ -95,7 +95,7 @@ def graph(font: str | None) -> str:
     if font is not None:
         # High up: below, a phone has the comments, which nobody could read over it.
         text = f"drawtext=fontfile='{font}':text='LIVE DEMO':fontsize=54:fontcolor=white@0.92:x=(w-tw)/2:y=h*0.15:shadowx=2:shadowy=3"
-        under_text = f"drawtext=fontfile='{font}':text='a test picture, no real show':fontsize=22:fontcolor=white@0.75:x=(w-tw)/2:y=h*0.15+68"
+        under_text = f"drawtext=fontfile='{font}':text='a test picture, no real show':fontsize=22:fontcolor=white@0.8:x=(w-tw)/2:y=h*0.22"
         parts.append(f"[{under}]{text},{under_text}[picture]")
     else:
         parts.append(f"[{under}]null[picture]")
