@@ -179,7 +179,7 @@ def test_every_script_is_loaded_and_says_what_it_promises() -> None:
         fragment = re.compile(rf"^-- include: ({'.'.join(folder.relative_to(ROOT).parts)}/)?{path.stem}$", re.MULTILINE)
         assert script.startswith("-- "), named(path)
         if (named(folder), path.stem) in loaded:
-            assert "-- KEYS: " in script, named(path)
+            assert "KEYS: " in script, named(path)
             assert "Answer: " in script, named(path)
         else:
             assert any(fragment.search(other.read_text("utf-8")) for other in files("live", end=".lua")), named(path)

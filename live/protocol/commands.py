@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from .codes import Code, Refusal
 
@@ -159,26 +160,30 @@ _adapter: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discrimina
 def parse(raw: bytes | str) -> Command:
     """One text frame as a command. Raises Refusal(BAD_REQUEST or UNKNOWN); the facts carry `id` when it could be read."""
     try:
-        return _adapter.validate_json(raw)
+        return _adapter.validate_json(raw, strict=True)
     except ValidationError as error:
-        raise _refusal(error) from None
+        raise _refusal(error, raw) from None
     except (ValueError, RecursionError):
         raise Refusal(Code.BAD_REQUEST, why="not JSON") from None
 
 
-def _refusal(error: ValidationError) -> Refusal:
-    first = error.errors(include_url=False, include_context=False)[0]
+def _refusal(error: ValidationError, raw: bytes | str) -> Refusal:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     kind = first["type"]
     if kind == "json_invalid":
         return Refusal(Code.BAD_REQUEST, why="not JSON")
-    facts: dict[str, Any] = {}
-    given = first.get("input")
-    if isinstance(given, dict) and isinstance(given.get("id"), int):
-        facts["id"] = given["id"]
+    facts = _id(raw)
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         return Refusal(Code.UNKNOWN, field="t", **facts)
     where = ".".join(str(part) for part in first["loc"][1:]) or "frame"
     return Refusal(Code.BAD_REQUEST, field=where, why=kind, **facts)
+
+
+def _id(raw: bytes | str) -> dict[str, Any]:
+    """The frame's id, so that a client's question is answered even when the rest of it is wrong."""
+    frame = from_json(raw)
+    number = frame.get("id") if isinstance(frame, dict) else None
+    return {"id": number} if type(number) is int and 0 <= number < 2**53 else {}
 
 
 def schema() -> dict[str, Any]:

@@ -39,9 +39,8 @@ class Wire:
 
 @asynccontextmanager
 async def lossy(redis_url: str, folder: Path, word: bytes) -> AsyncIterator[tuple[Wire, str]]:
-    """The wire, and the URL of its near end."""
+    """The wire, and the URL of its near end. `folder` exists, and its path is short: a socket's ends at 107 bytes."""
     wire = Wire(unquote(urlsplit(redis_url).path), word)
-    folder.mkdir(parents=True, exist_ok=True)
     server = await asyncio.start_unix_server(wire.carry, str(folder / "w.sock"))
     yield wire, f"unix://{folder}/w.sock?db=0"
     server.close()

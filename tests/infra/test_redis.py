@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -30,6 +31,7 @@ def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "shelfware" / "lua"
     folder.mkdir(parents=True)
     (folder.parent / "__init__.py").touch()
+    monkeypatch.delitem(sys.modules, folder.parent.name, raising=False)  # another test's
     monkeypatch.syspath_prepend(tmp_path)
     return folder
 
