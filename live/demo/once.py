@@ -23,7 +23,7 @@ from live.demo.acts import desk, group, room, sale
 from live.demo.acts.stage import FailedError, Stage, together
 from live.demo.client import LostError
 from live.demo.doors import Doors, LateError, RefusedError
-from live.demo.opening import demo_settings, prepare_shop, quiet, simulator
+from live.demo.opening import demo_settings, prepare_shop, simulator
 from live.demo.staff import Host
 from live.infra.db import Database
 from live.infra.redis import connect
@@ -42,7 +42,6 @@ def run(viewers: int) -> int:
     """Play it; the exit code. The last line printed is a JSON object."""
     home = Path(tempfile.mkdtemp(prefix="live-once-"))
     began = time.monotonic()
-    quiet()
     try:
         settings = demo_settings(_own(home))
         return asyncio.run(launch.up(settings, extra=[simulator()], scenario=lambda running: _scenario(running, viewers, began), pages=()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 
 import httpx2
@@ -22,17 +21,14 @@ READY_SECONDS = 60.0  # everything imports at once on two cores
 def demo_settings(given: Settings) -> Settings:
     """These settings as a demo's: the simulator in WeChat's place, with keys of its own under home."""
     made = {name.removeprefix("LIVE_").lower(): value for name, value in keys.prepare(given.home, given.simulator_url).items()}
+    if "log_level" not in given.model_fields_set:
+        made["log_level"] = "WARNING"  # what the demo itself says must not scroll away
     return Settings(**(given.model_dump() | made | {"env": "demo"}))
 
 
 def simulator() -> Program:
     """WeChat's place in a demo."""
     return python("simulator", "live.payments.simulator", restart=True)
-
-
-def quiet() -> None:
-    """Let the processes say warnings only, unless a level is set: what the demo itself says must not scroll away."""
-    os.environ.setdefault("LIVE_LOG_LEVEL", "WARNING")
 
 
 async def prepare_shop(settings: Settings) -> DemoShop:

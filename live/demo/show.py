@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from live import launch
 from live.demo import once as scripted
 from live.demo import video
-from live.demo.opening import demo_settings, prepare_shop, quiet, simulator, start_room
+from live.demo.opening import demo_settings, prepare_shop, simulator, start_room
 from live.demo.seed import PASSWORD, DemoShop
 from live.infra.folder import HeldError, hold
 from live.launch import LaunchError, Running
@@ -36,7 +36,6 @@ def run(*, once: bool, viewers: int | None, fresh: bool, seconds: int | None) ->
         raise LaunchError("`live demo` is not for production: its accounts have a password that everybody knows. Unset LIVE_ENV.")
     if once:
         return scripted.run(scripted.VIEWERS if viewers is None else viewers)
-    quiet()
     return asyncio.run(_run(given, CROWD if viewers is None else viewers, fresh, seconds))
 
 

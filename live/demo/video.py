@@ -41,7 +41,7 @@ async def make(running: Running) -> None:
         await running.say(f"no video: ffmpeg ended with code {code}; the page shows its poster")
         return
     await asyncio.to_thread(_publish, draft, folder)
-    await running.say("the room's video is ready; reload an open page to see it")
+    await running.say("the room's video is ready")
 
 
 def find_ffmpeg() -> str | None:
