@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     hub_return_ms: int = 5_000  # clients of a stopping hub come back spread over this
     comment_budget_per_second: int = 40  # more is unreadable; the norm of large platforms (20-40)
     comment_max_characters: int = 200
+    comment_words: str = ""  # comma-separated; refused besides the built-in list
 
     # Buying
     batch_ms: float = 5.0  # how long the hub gathers intents of one room

@@ -123,6 +123,11 @@ class Viewer(Chatting):
 
     weight = 6
 
+    def on_start(self) -> None:
+        """Who comes in greets the room, so a short run measures comments too."""
+        super().on_start()
+        self.say()
+
     @task(12)
     def listen(self) -> None:
         """Nothing but reading, which another greenlet does."""

@@ -130,11 +130,10 @@ def test_only_the_settings_read_the_environment() -> None:
         "live/launch.py",  # hands it on to the processes it starts, with the command line's flags in it
         "live/infra/embedded.py",  # hands it on to PostgreSQL without PG*
         "live/infra/supervisor.py",  # NO_COLOR is the terminal's, not ours
-        "live/demo/opening.py",  # a quieter default for the processes of a demo
     }
     readers = {named(path) for path in files("live", "workers") if re.search(r"os\.environ|getenv", path.read_text("utf-8"))}
     assert readers == others
-    for name in sorted(others - {"live/infra/supervisor.py", "live/demo/opening.py"}):
+    for name in sorted(others - {"live/infra/supervisor.py"}):
         assert not re.search(r"environ(\.get\(|\[)\"LIVE_", (ROOT / name).read_text("utf-8")), name
 
 

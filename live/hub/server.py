@@ -29,6 +29,7 @@ from live.infra.redis import connect, connect_buying
 from live.infra.security import Identity, Tokens
 from live.protocol.codes import Close
 from live.protocol.commands import Command, Hello
+from live.rooms import rules
 from live.rooms.live import Manners
 from live.settings import Settings, settings
 
@@ -54,7 +55,8 @@ class Hub:
         self.tokens = Tokens(security.secret(config, "token_secret"))
         # A missing Origin is a mini-program or a test, which have a token and no cookie to be stolen.
         self.origins: list[Any] = [None, *(Origin(origin) for origin in config.origins)]
-        self.manners = Manners(limit=config.comment_max_characters, budget=config.comment_budget_per_second)
+        words = rules.fold_words([*rules.WORDS, *config.comment_words.split(",")])
+        self.manners = Manners(limit=config.comment_max_characters, budget=config.comment_budget_per_second, words=words)
         self.connections: set[Connection] = set()
         self.addresses: dict[str, int] = {}
         self.rooms: dict[str, RoomFeed] = {}

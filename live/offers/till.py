@@ -247,7 +247,7 @@ async def _return(connection: AsyncConnection, rid: str, offer: int, place: str,
     row = (await connection.execute(text(_ONE), {"o": offer, "l": place})).mappings().one()
     free = int(row["total"]) - int(row["taken"])
     number = await _number(connection, rid, offer, place, "RETURN", -free, now)
-    if number.fresh and free:
+    if number.fresh:
         change = text("UPDATE allotment SET total = total - :q, move_no = :n WHERE offer_id = :o AND location = :l")
         await connection.execute(change, {"q": free, "n": number.move_no, "o": offer, "l": place})
         if sku_id is not None:

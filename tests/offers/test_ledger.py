@@ -176,6 +176,19 @@ async def test_an_ended_offer_gives_back_what_is_left_after_booking_whoever_was_
     assert await balanced(database, redis)
 
 
+async def test_an_offer_that_ends_sold_out_leaves_books_without_gaps(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 2})
+    ledger = await books(database, redis)
+    await reserve(redis, "r1", [tap(1, offer, qty=2)], CAP)
+    await book_all(ledger)
+    async with database.begin() as session:
+        await end_offer(session, offer, utc_now())
+    await book_all(ledger)
+    found = await audit_room(database, redis, "r1")
+    assert (found.balanced, found.settled, found.offers[0].taken) == (True, True, 2)
+
+
 async def test_seats_and_coupons_are_booked_with_their_own_rows(database: Database, redis: Redis) -> None:
     await make_shop(database)
     bar, batch = await group(database, size=4), await coupon(database, total=2)
