@@ -95,7 +95,7 @@ class House:
 async def house(settings: Settings, database: Database, redis: Redis) -> AsyncIterator[House]:
     """Hub and ledger over the small shop."""
     await make_shop(database)
-    config = settings.model_copy(update={"hub_hello_seconds": 1.0, "hub_drain_seconds": 0.5})
+    config = settings.model_copy(update={"hub_hello_seconds": 1.0})
     sock = socket.create_server(("127.0.0.1", 0))
     sock.setblocking(False)
     stop, ready = asyncio.Event(), asyncio.Event()
