@@ -66,7 +66,7 @@ function Console({ studio, you }) {
 async function start() {
   await load({ staff: true });
   const app = document.getElementById("app");
-  const id = app.dataset.room;
+  const id = document.body.dataset.room;
   try {
     const me = await whoAmI();
     if (!rights(me.you.role).moderate) {
