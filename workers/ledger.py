@@ -4,37 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from live.infra.db import Database, epoch_ms
+from live.infra.db import Database
 from live.infra.observe import set_up_logs
 from live.infra.redis import connect, connect_buying
 from live.offers.ledger import Hands, Ledger
 from live.orders.booking import OrderBooker
 from live.promotions.coupon.booking import CouponBooker
+from live.promotions.group_buy.queries import bars
 from live.promotions.group_buy.rules import bar
+from live.rooms.queries import muted
 from live.settings import settings
 
-FOR_GOOD = 2**53 - 1  # epoch ms of a mute without an end
 
-
-async def facts(connection: AsyncConnection, room: str) -> tuple[dict[str, int], dict[str, tuple[int, Mapping[str, Any]]]]:
+async def facts(connection: AsyncConnection, room: str) -> tuple[dict[str, int], dict[str, tuple[int, dict[str, Any]]]]:
     """What a rebuilt room needs besides stock: who is muted, and the bars of its teams."""
-    muted: dict[str, int] = {}
-    query = text("SELECT who, until FROM mute WHERE room_id = :r AND (until IS NULL OR until > now())")
-    rows = await connection.execute(query, {"r": room})
-    for who, until in rows.all():
-        muted[who] = epoch_ms(until) if isinstance(until, datetime) else FOR_GOOD
-    bars: dict[str, tuple[int, Mapping[str, Any]]] = {}
-    teams = text("SELECT t.*, o.terms FROM team t JOIN offer o ON o.id = t.offer_id WHERE o.room_id = :r")
-    for row in (await connection.execute(teams, {"r": room})).mappings().all():
-        bars[f"team:{row['offer_id']}"] = (int(row["version"]), bar(dict(row), row["terms"]))
-    return muted, bars
+    return await muted(connection, room), await bars(connection, room)
 
 
 def hands() -> Hands:

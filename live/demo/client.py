@@ -76,11 +76,6 @@ class Viewer:
 
     # the socket
 
-    @property
-    def connected(self) -> bool:
-        """Whether the socket stands."""
-        return self._ws is not None
-
     async def join(self, room: str) -> Self:
         """Open a socket and say hello; where this room was held before, resume. Raises RefusedError, LostError or OSError."""
         await self._forget()

@@ -120,19 +120,25 @@ class RoomFeed:
         found = await roomlog.look(self.hub.redis, self.room, self.at, self.hub.id, len(self.members))
         figures.looks.inc()
         if found.epoch and found.epoch != self.epoch:
-            found = await self._begin(found)
+            await self._begin(found)
+            return
         self.fence = found.fence
-        if found.epoch:
-            critical = self._fold(found)
-            if critical:
-                await self._sweep_critical(critical)
+        if not found.epoch:
+            return
+        critical = self._fold(found)
+        if critical:
+            await self._sweep_critical(critical)
+        self._looked()
+
+    def _looked(self) -> None:
+        """What is held is the room of this moment; whoever came before that is let in."""
         self.looked = time.monotonic()
-        if self.waiting and found.epoch:
+        if self.waiting:
             hellos, self.waiting = self.waiting, []
             for connection, command, _ in hellos:
                 self.hub.greet(self, connection, command)
 
-    async def _begin(self, found: Look) -> Look:
+    async def _begin(self, found: Look) -> None:
         """First sight of this log, or a new one: what is held counts no more. The ring starts with the newest events."""
         first = not self.epoch
         at = Position(seq=max(0, found.seq - RING), own=found.own, chat=self.at.chat, chat_all=self.at.chat_all)
@@ -142,9 +148,9 @@ class RoomFeed:
             at.chat = recent[0][0].decode() if recent else roomlog.BEGIN
         again = await roomlog.look(self.hub.redis, self.room, at, self.hub.id, len(self.members))
         if again.epoch != found.epoch:
-            return again  # rebuilt once more meanwhile: the next look begins anew
+            return  # rebuilt once more meanwhile: the next look begins anew
         # Nothing below waits for Redis: a failure above leaves what was held as it was, to be begun again.
-        self.at, self.epoch, self.own_from = at, found.epoch, found.own
+        self.at, self.epoch, self.fence, self.own_from = at, again.epoch, again.fence, found.own
         for held in (self.ring, self.state, self.own, self.left, self.ended):
             held.clear()
         for _, fields in reversed(recent):
@@ -156,8 +162,7 @@ class RoomFeed:
             where = (orjson.dumps(self.epoch), self.at.seq, self.at.own, self.snapshot())
             frame = text_frame(b'{"reset":{"e":%s,"s":%d,"p":%d,"snap":%s}}' % where)
             await self._sweep(lambda connection: connection.push(frame, frame, frame))
-        again.events, again.own_entries, again.chat, again.chat_all = [], [], [], []
-        return again
+        self._looked()
 
     def _fold(self, found: Look) -> list[bytes]:
         """Take a read in. Returns the critical events that are new; state and chat wait for the tick."""

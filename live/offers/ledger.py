@@ -29,6 +29,7 @@ from live.offers.rebuild import RoomFacts, rebuild, sound
 from live.offers.reservations import Settled, adjust, settle
 from live.offers.rules import House, Intent
 from live.offers.till import Bar, Booker, Booking, Verdict, book, book_house
+from live.protocol.codes import Refusal
 
 log = structlog.get_logger("ledger")
 
@@ -40,7 +41,7 @@ PARKED_AFTER = 5  # tries of a movement that no constraint will ever let pass
 REST = 1.0  # seconds before the books of a room that stopped on a fault are taken up again
 LEASE_SECONDS = 5  # the lease connection is used every 0.5 s
 # What a bad intent or movement raises; everything else is a server that is away or busy.
-BAD_BATCH = (IntegrityError, DataError, InvalidRequestError, LookupError, TypeError, ValueError)
+BAD_BATCH = (Refusal, IntegrityError, DataError, InvalidRequestError, LookupError, TypeError, ValueError)
 TROUBLE = (RedisError, OSError, SQLAlchemyError, psycopg.Error)
 RERUN = frozenset({"40001", "40P01", "55P03"})  # serialisation failure, deadlock, lock timeout: the same batch again
 

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from live.offers.rules import Booked, Counters, House, Intent, OfferFacts, take
+from live.stock.actions import unallot
 
 
 class Booker(Protocol):
@@ -250,9 +251,8 @@ async def _return(connection: AsyncConnection, rid: str, offer: int, place: str,
     if number.fresh:
         change = text("UPDATE allotment SET total = total - :q, move_no = :n WHERE offer_id = :o AND location = :l")
         await connection.execute(change, {"q": free, "n": number.move_no, "o": offer, "l": place})
-        if sku_id is not None:
-            back = text("UPDATE stock SET allotted = allotted - :q WHERE sku_id = :s AND location = :l")
-            await connection.execute(back, {"q": free, "s": sku_id, "l": place})
+        if sku_id is not None and free:
+            await unallot(connection, sku_id, place, free)
     return [Move(offer, place, number.move_no, number.qty)]
 
 

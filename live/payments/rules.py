@@ -60,11 +60,6 @@ def cause_of(kind: str, attempt_id: int) -> str:
     return f"{kind}:{attempt_id}"
 
 
-def kind_of(cause: str) -> str:
-    """`buyer`, `ladder`, `group_failed`, `late` or `loser`."""
-    return cause.partition(":")[0]
-
-
 def refund_wait(age: timedelta) -> timedelta:
     """How long to wait before asking again about a refund of this age: half of it, so the pauses grow by themselves."""
     return min(max(age / 2, FIRST_WAIT), LONGEST_WAIT)

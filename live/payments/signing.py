@@ -22,7 +22,6 @@ from live.payments.gateway import Forged
 
 SCHEMA = "WECHATPAY2-SHA256-RSA2048"
 FRESH_SECONDS = 300  # as in WeChat Pay's own Go SDK: older or newer is a replay or a wrong clock
-TAG_BYTES = 16
 NONCE_BYTES = 12  # of AES-GCM; WeChat Pay's nonces are 12 ASCII characters
 PROBE = "WECHATPAY/SIGNTEST/"  # begins the wrong signatures WeChat Pay sends now and then to see whether we check
 

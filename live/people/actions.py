@@ -69,13 +69,6 @@ async def login_phone(
     return _named(person, name)
 
 
-async def end_sessions(session: AsyncSession, person_id: int) -> None:
-    """No token of this person can be refreshed any more. After the commit, `security.revoke` ends the ones that still run."""
-    person = await session.get(Person, person_id, with_for_update=True)
-    if person is not None:
-        person.token_version += 1
-
-
 async def _attached(session: AsyncSession, phone: str, person_id: int, version: int) -> Person:
     person = await session.get(Person, person_id, with_for_update=True)
     if person is None or person.token_version != version:

@@ -21,6 +21,11 @@ async def staff_by_account(session: AsyncSession, account: str) -> Staff | None:
     return (await session.execute(select(Staff).where(col(Staff.account) == account))).scalar_one_or_none()
 
 
+async def has_staff(session: AsyncSession) -> bool:
+    """Whether anybody works here yet: a shop without an owner has to begin."""
+    return (await session.execute(select(col(Staff.id)).limit(1))).first() is not None
+
+
 async def all_staff(session: AsyncSession) -> list[Staff]:
     """Everybody who works or worked here, by account."""
     return list((await session.execute(select(Staff).order_by(col(Staff.account)))).scalars())

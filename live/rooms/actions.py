@@ -16,8 +16,6 @@ from live.protocol.events import CommentWithdrawn, Names, Pinned, RoomClosed, Ro
 from live.rooms import queries, rules
 from live.rooms.tables import CommentRow, Mute, Room
 
-FOR_GOOD = 2**53 - 1  # epoch ms of a mute without an end
-
 
 def _state(room: Room) -> dict[str, object]:
     title = Names(zh=room.title_zh, en=room.title_en)
@@ -109,7 +107,7 @@ async def mute(session: AsyncSession, room_id: str, who: str, minutes: int | Non
     until = None if minutes is None else now + timedelta(minutes=minutes)
     await session.merge(Mute(room_id=room_id, who=who, until=until, by_staff=staff))
     await session.flush()
-    await outbox.act(session, room_id, muted={who: epoch_ms(until) if until else FOR_GOOD})
+    await outbox.act(session, room_id, muted={who: epoch_ms(until) if until else rules.FOR_GOOD})
 
 
 async def unmute(session: AsyncSession, room_id: str, who: str) -> None:

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from live.infra import security
 from live.infra.db import utc_now
 from live.offers.actions import add_stock
+from live.offers.queries import kind_of
 from live.offers.tables import Offer
 from live.promotions.coupon.actions import end_coupon, open_coupon
 from live.promotions.flash_sale.actions import end_sale, open_sale
@@ -157,10 +158,8 @@ async def end(request: Request) -> Response:
     await security.staff(request, "offer.end")
     await security.body(request, forms.Nothing)
     async with request.state.db.begin() as session:
-        offer = await session.get(Offer, request.path_params["id"])  # not locked yet: its kind's action locks the team first
-        if offer is None:
-            raise Refusal(Code.NOT_FOUND, what="offer")
-        ended = await END[offer.kind](session, request.path_params["id"], utc_now())
+        kind = await kind_of(session, request.path_params["id"])  # not locked yet: its kind's action locks the team first
+        ended = await END[kind](session, request.path_params["id"], utc_now())
         return _json({"offer": ended.id, "phase": ended.phase})
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from sqlalchemy import select, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlmodel import col
 
+from live.infra.db import epoch_ms
 from live.protocol.codes import Code, Refusal
+from live.rooms.rules import FOR_GOOD
 from live.rooms.tables import Room
 
 
@@ -25,6 +27,13 @@ async def rooms(session: AsyncSession) -> list[Room]:
     """Every room: live ones first, then the newest."""
     found = list((await session.execute(select(Room))).scalars())
     return sorted(found, key=lambda r: (r.phase != "live", -r.created_at.timestamp()))
+
+
+async def muted(connection: AsyncConnection, room_id: str) -> dict[str, int]:
+    """Who may not comment now, and until when (epoch ms): what a rebuilt room starts from."""
+    query = text("SELECT who, until FROM mute WHERE room_id = :r AND (until IS NULL OR until > now())")
+    rows = (await connection.execute(query, {"r": room_id})).all()
+    return {who: FOR_GOOD if until is None else epoch_ms(until) for who, until in rows}
 
 
 def view(found: Room) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+FOR_GOOD = 2**53 - 1  # epoch ms of a mute without an end: the largest number JavaScript counts exactly
 PHASES = {"draft": frozenset({"live"}), "live": frozenset({"ended"}), "ended": frozenset({"live"})}  # an ended show may be opened again
 
 # A short list to start from: fraud and contact hawking, which every live room sees first. Shops add their own with LIVE_COMMENT_WORDS.

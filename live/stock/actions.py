@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlmodel import col
 
 from live.protocol.codes import Code, Refusal
@@ -23,7 +23,7 @@ async def allot(session: AsyncSession, sku_id: int, location: str, qty: int) -> 
         raise Refusal(Code.NOT_ENOUGH_STOCK, have=row.on_hand - row.allotted if row else 0, location=location)
 
 
-async def unallot(session: AsyncSession, sku_id: int, location: str, qty: int) -> None:
+async def unallot(session: AsyncSession | AsyncConnection, sku_id: int, location: str, qty: int) -> None:
     """Give ring-fenced units back to the shop. Raises Refusal(STATE) when fewer are ring-fenced, which is an error of the caller."""
     _positive(qty)
     if not await _changed(session, sku_id, location, col(Stock.allotted) >= qty, on_hand=0, allotted=-qty):
@@ -62,7 +62,9 @@ def _positive(qty: int) -> None:
         raise ValueError(f"a stock move of {qty} units")  # a sign error of ours, never the user's: doors check what they are given
 
 
-async def _changed(session: AsyncSession, sku_id: int, location: str, when: object, *, on_hand: int, allotted: int) -> bool:
+async def _changed(
+    session: AsyncSession | AsyncConnection, sku_id: int, location: str, when: object, *, on_hand: int, allotted: int
+) -> bool:
     move = update(Stock).where(col(Stock.sku_id) == sku_id, col(Stock.location) == location, when)  # type: ignore[arg-type]
     move = move.values(on_hand=col(Stock.on_hand) + on_hand, allotted=col(Stock.allotted) + allotted)
     done = await session.execute(move.returning(col(Stock.sku_id)).execution_options(synchronize_session=False))

@@ -15,7 +15,6 @@ MAX_ROWS = 5_000  # one transaction of a second or two; a larger shop imports in
 MAX_COLUMNS = 500  # ours, and a store each
 MAX_NAME = 60  # characters; two lines on a phone
 MAX_PICTURE = 200
-MAX_STOCK = 9_999_999  # units per store; more is a slip of the finger
 
 TEXTS = ("category", "category_zh", "category_en", "product", "product_zh", "product_en", "sku", "sku_zh", "sku_en")
 COLUMNS = (*TEXTS, "price", "picture")
@@ -37,7 +36,7 @@ CHINESE_STOCK = "库存"
 
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 _YUAN = re.compile(r"([0-9]{1,7})(?:\.([0-9]{1,2}))?")
-_UNITS = re.compile(r"[0-9]{1,7}")
+_UNITS = re.compile(r"[0-9]{1,7}")  # up to 9,999,999 units per store; more is a slip of the finger
 _PICTURE = re.compile(r"/(?:media|static)/[A-Za-z0-9_./-]+")
 
 

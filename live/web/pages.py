@@ -7,7 +7,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
@@ -15,7 +14,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 
-from live.people.tables import Staff
+from live.people.queries import has_staff
 from live.protocol.codes import Refusal
 from live.rooms import queries
 from live.settings import Settings
@@ -53,7 +52,7 @@ async def start(request: Request) -> Response:
     """GET /: the rooms, and where the staff goes in."""
     async with request.state.db.begin() as session:
         found = await queries.rooms(session)
-        owned = bool((await session.execute(select(func.count()).select_from(Staff))).scalar_one())
+        owned = await has_staff(session)
     rooms = [{"id": room.id, "title": {"zh": room.title_zh, "en": room.title_en}, "phase": room.phase} for room in found]
     return _page(request, "index", rooms=rooms, demo_logins=_demo_logins(request), owned=owned)
 

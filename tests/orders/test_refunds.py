@@ -11,11 +11,11 @@ from sqlmodel import col
 from live.offers.tables import Offer
 from live.orders.actions import advance, ask_refund, decline_refund, grant_refund, payment_arrived, refund_done, settle_group
 from live.payments.actions import ask_provider, send_refund
-from live.payments.queries import due_refunds
 from live.payments.tables import Refund
 from live.promotions.group_buy.actions import close_team, end_group
 from live.protocol.codes import Code, Refusal
 from tests.orders.stage import NOW, Shop, after
+from tests.payments.due import due_refunds
 
 
 async def ask(shop: Shop, no: str, person: str = "p:1", reason: str = "买错了") -> int:

@@ -38,8 +38,6 @@ def test_readable_numbers_where_they_fit() -> None:
 
 def test_causes_name_their_attempt() -> None:
     assert rules.cause_of("loser", 9) == "loser:9"
-    assert rules.kind_of("loser:9") == "loser"
-    assert rules.kind_of("buyer") == "buyer"
 
 
 @pytest.mark.parametrize(("age", "wait"), [(0, 2), (3, 2), (60, 30), (1199, 599.5), (86400, 600)])

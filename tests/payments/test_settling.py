@@ -11,7 +11,6 @@ import pytest
 from live.infra.db import utc_now
 from live.payments.actions import ask_provider, close_attempts, send_attempt, settle_attempt
 from live.payments.gateway import Payment
-from live.payments.queries import prepay_of, waiting_orders
 from live.protocol.codes import Code, Refusal
 from tests.payments.conftest import World
 
@@ -43,9 +42,8 @@ async def test_sixteen_taps_on_pay_give_one_order_at_the_provider(world: World) 
     assert len(set(await asyncio.gather(*(world.send(attempt) for _ in range(16))))) == 1
     assert len(world.simulator.book.trades) == 1
     kept = await world.seen(attempt)
-    async with world.db.begin() as session:
-        assert kept.state == "SENT"
-        assert await prepay_of(session, attempt.id or 0) == kept.prepay_id != ""
+    assert kept.state == "SENT"
+    assert kept.prepay_id != ""
 
 
 async def test_a_paid_order_takes_no_further_attempt(world: World) -> None:
@@ -128,8 +126,6 @@ async def test_an_unheard_payment_is_found_by_asking(world: World) -> None:
     deaf(world)
     prepay_id = await world.send(await world.attempt())
     assert await ask_provider(world.db, world.gateway, "A1001", world.on_settled, utc_now()) == "waiting"
-    async with world.db.begin() as session:
-        assert await waiting_orders(session, utc_now()) == ["A1001"]
     await world.pay(prepay_id)
     answers = await asyncio.gather(*(ask_provider(world.db, world.gateway, "A1001", world.on_settled, utc_now()) for _ in range(8)))
     assert answers == ["paid"] * 8

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from live.infra.db import Database, epoch_ms
 from live.infra.keys import room_key
 from live.protocol.codes import Code, Refusal
-from live.rooms import actions
+from live.rooms import actions, rules
 from tests.offers.shop import NOW, book_all, books, make_shop, sale
 from tests.web.doors import holdings
 
@@ -78,7 +78,7 @@ async def test_every_verb_is_the_next_act_and_leaves_its_state(database: Databas
         ),
         (lambda s: actions.pin(s, "r1", None), [["room.pinned", {"offer": None}]], {"room": LIVE | {"title": TITLE}}, {}),
         (lambda s: actions.mute(s, "r1", "p:1", 10, 7, NOW), [], {}, {"p:1": epoch_ms(NOW + timedelta(minutes=10))}),
-        (lambda s: actions.mute(s, "r1", "g:x", None, 7, NOW), [], {}, {"g:x": actions.FOR_GOOD}),
+        (lambda s: actions.mute(s, "r1", "g:x", None, 7, NOW), [], {}, {"g:x": rules.FOR_GOOD}),
         (lambda s: actions.unmute(s, "r1", "p:1"), [], {}, {"p:1": 0}),
         (lambda s: actions.withdraw(s, "r1", "c1-1", NOW), [["comment.withdrawn", {"id": "c1-1"}]], {}, {}),
         (lambda s: actions.stop_room(s, "r1", NOW), [["room.closed", {}]], {"room": LIVE | {"phase": "ended", "title": TITLE}}, {}),
@@ -113,7 +113,7 @@ async def test_acts_reach_the_screens_in_order(database: Database, redis: Redis)
     await book_all(ledger)
     log = [fields[b"t"] for _, fields in await redis.xrange(room_key("r1", "log"))]
     assert log == [b"comment.withdrawn", b"room.closed"]
-    assert await redis.hgetall(room_key("r1", "muted")) == {b"p:1": str(actions.FOR_GOOD).encode()}
+    assert await redis.hgetall(room_key("r1", "muted")) == {b"p:1": str(rules.FOR_GOOD).encode()}
     assert await acts(database) == []
     async with database.begin() as session:
         await actions.unmute(session, "r1", "p:1")
