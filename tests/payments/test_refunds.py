@@ -29,6 +29,7 @@ async def test_a_refund_goes_out_and_its_notice_ends_it(world: World) -> None:
     await world.paid_order()
     refund = await opened(world)
     assert (refund.state, refund.total, refund.out_refund_no) == ("APPROVED", 1990, "R-A1001-buyer")
+    world.simulator.conditions.refund_seconds = 1  # slower than the answer to our own call, which says SENT
     assert await sent(world, refund) == "SENT"
     await world.until(lambda: world.told("refunded", "R-A1001-buyer"), 1)
     (done,) = await world.refunds()
@@ -52,8 +53,9 @@ async def test_an_unheard_refund_is_found_by_asking_again(world: World) -> None:
     await world.paid_order()
     world.simulator.conditions.notice_waits = ()
     refund = await opened(world)
+    world.simulator.conditions.refund_seconds = 0.5  # slower than the answer to our own call, which says SENT
     assert await sent(world, refund) == "SENT"
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.8)
     assert await sent(world, refund) == "DONE"
     assert await world.told("refunded") == 1
 
@@ -128,6 +130,7 @@ async def test_a_refund_the_provider_could_not_carry_out_is_tried_again_under_it
     await world.until(lambda: state_of(world), "FAILED")
     assert await world.told("refunded") == 0
     world.simulator.conditions.refund_status = "SUCCESS"
+    world.simulator.conditions.refund_seconds = 1  # slower than the answer to our own call, which says SENT
     async with world.db.begin() as session:
         assert (await approve(session, refund.id or 0, utc_now())).state == "APPROVED"
     assert await sent(world, refund) == "SENT"
