@@ -66,11 +66,11 @@ def python(name: str, module: str, *arguments: str, restart: bool = False) -> Pr
     return Program(name, (sys.executable, "-m", module, *arguments), restart=restart)
 
 
-def usual_programs() -> list[Program]:
-    """The processes of the Procfile. Each may be lost at any moment (DESIGN.md, section 2), so each is started again."""
+def usual_programs(hubs: int = 1) -> list[Program]:
+    """The Procfile, `hubs` hubs on one port. Each may be lost at any moment (DESIGN.md, section 2), so each is restarted."""
     return [
         python("web", "live.cli", "web", restart=True),
-        python("hub", "live.cli", "hub", restart=True),
+        *(python("hub" if n == 1 else f"hub{n}", "live.cli", "hub", restart=True) for n in range(1, hubs + 1)),
         python("ledger", "live.cli", "ledger", restart=True),
         python("worker", "arq", "workers.main.WorkerSettings", restart=True),
     ]
@@ -106,7 +106,7 @@ async def up(
         if settings.env == "demo" and not (home / "postgres").exists():
             write_private(home / "demo", "made by `live demo`; `live demo --fresh` may delete this folder\n")
         raise_descriptor_limit()
-        chosen = [*(usual_programs() if programs is None else programs), *extra]
+        chosen = [*(usual_programs(settings.hubs) if programs is None else programs), *extra]
         return await _Launch(settings.model_copy(update={"home": home}), chosen, on_ready, scenario, pages, migrate).run()
     except (EmbeddedError, NotReadyError) as error:
         raise LaunchError(str(error)) from None

@@ -56,13 +56,18 @@ class Settings(BaseSettings):
     staff_session_seconds: int = 12 * 3600  # one working day
 
     # Hub
+    hubs: int = Field(default=1, ge=1, le=64)  # hub processes `live up` runs on one port: one core each; more than cores only adds reads
     hub_tick_ms: int = 100  # state and chat; below this a phone cannot show the difference
-    hub_critical_ms: int = 20  # least distance between two critical sweeps
+    hub_critical_ms: int = 20  # least distance between two reads of a room, so between two critical sweeps
+    hub_events_per_frame: int = Field(default=300, ge=1)  # as many as a resume replays; a frame then stays below 100 KiB
     hub_inbound_bytes: int = 4096  # the largest command is a buy of a few lines, under 1 KiB
     hub_hello_seconds: float = 5.0  # an unauthenticated socket is closed after this
-    hub_max_connections: int = 18_000  # below the descriptor limit of one process here (20,000), less what it needs itself
+    hub_max_connections: int = 18_000  # a sweep of so many takes some 0.12 s; never more than the descriptor limit less 256
+    hub_handshakes_per_second: int = 2_000  # half of what one core can do, so that those inside are served on
     hub_silent_seconds: float = 60.0  # clients ping every 25 s; two missed pings and a margin
+    hub_behind_seconds: float = 10.0  # a write buffer not empty for so long: closed, to resume on a better line
     hub_sockets_per_address: int = 2_000  # loose: mobile carriers put thousands of viewers behind one address
+    hub_sockets_per_person: int = Field(default=8, ge=1)  # phone, tablet, a console or two, and what the network has not yet given up
     hub_commands_per_second: float = 4.0  # hearts twice a second, a ping, a comment
     hub_command_burst: int = 60
     hub_buys_per_second: float = 0.5  # a person taps five times in ten seconds at most
@@ -71,6 +76,7 @@ class Settings(BaseSettings):
     hub_say_burst: int = 3
     hub_drain_seconds: float = 2.0  # how long a stopping hub waits for closing handshakes
     hub_return_ms: int = 5_000  # clients of a stopping hub come back spread over this
+    hub_spread_ms: int = 8_000  # those of one that died, by themselves: 18,000 in 8 s is its handshake rate
     comment_budget_per_second: int = 40  # more is unreadable; the norm of large platforms (20-40)
     comment_max_characters: int = 200
     comment_words: str = ""  # comma-separated; refused besides the built-in list

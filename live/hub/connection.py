@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from typing import TYPE_CHECKING, cast
 
@@ -21,6 +22,7 @@ from websockets.server import ServerProtocol
 
 from live.hub import figures
 from live.hub.limits import Bucket
+from live.hub.sweep import Push
 from live.infra.security import Identity, client_address
 from live.protocol.codes import Close, Refusal
 from live.protocol.commands import parse
@@ -36,6 +38,7 @@ SKIP_CHAT = 64 * 1024  # bytes waiting in the write buffer: chat is skipped …
 SKIP_STATE = 128 * 1024  # … then state too …
 TOO_SLOW = 256 * 1024  # … then the socket is closed and its client resumes
 FRAGMENTS = 64  # pieces of one message: empty ones would pass any size limit
+FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 5\r\nConnection: close\r\n\r\nbusy\n"
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -44,62 +47,83 @@ def text_frame(payload: bytes) -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """A socket and who holds it. `feed` is set once its hello was accepted."""
+    """A socket and who holds it. `feed` is set once its hello was accepted.
+
+    `fd` is its descriptor while it is open and nothing waits in its write buffer, so that frames may be written to it directly; else -1.
+    """
 
     __slots__ = (
-        "address", "admitted", "buys", "commands", "feed", "hub", "identity", "last_heard", "opened", "parts", "says", "stale",
-        "transport", "ws",
+        "address", "admitted", "behind_since", "commands", "deadline", "fd", "feed", "hub", "identity", "last_heard", "leaving", "parts",
+        "slot", "transport", "ws",
     )  # fmt: skip
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        self.ws = ServerProtocol(origins=hub.origins, extensions=None, max_size=hub.settings.hub_inbound_bytes, logger=logger)
+        self.ws: ServerProtocol | None = None  # made with the first bytes: a refused socket costs none
         self.transport: asyncio.Transport | None = None
+        self.fd = -1
         self.feed: RoomFeed | None = None
         self.identity: Identity | None = None
         self.admitted = False
         self.parts: list[bytes] | None = None
         self.address = ""
-        self.opened = self.last_heard = time.monotonic()
-        self.stale = False
+        self.last_heard = time.monotonic()
+        self.deadline = self.last_heard + hub.settings.hub_hello_seconds  # to say hello; once it is leaving: to be gone
+        self.leaving = False
+        self.slot = -1  # its place in the wheel
+        self.behind_since = 0.0  # when its write buffer began to fill; 0: it is empty
         self.commands: Bucket | None = None
-        self.buys: Bucket | None = None
-        self.says: Bucket | None = None
 
     # receiving
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A socket was accepted; nothing is known of it yet."""
         self.transport = cast(asyncio.Transport, transport)
+        if not self.hub.door.enter(self):
+            self.transport.abort()
+            return
+        self.fd = transport.get_extra_info("socket").fileno()
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if isinstance(peer, tuple) else "local"
-        self.hub.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the handshake or of frames, in any cut."""
         self.last_heard = time.monotonic()
+        ws = self.ws
+        if ws is None:
+            if self.leaving:
+                return  # turned away: what it still says is read, or the close would become a reset and the answer be lost
+            if data.startswith(b"GET /ws") and self.hub.door.full():
+                self._turn_away()
+                return
+            hub = self.hub
+            ws = self.ws = ServerProtocol(origins=hub.origins, extensions=None, max_size=hub.settings.hub_inbound_bytes, logger=logger)
         try:
-            self.ws.receive_data(data)
+            ws.receive_data(data)
         except EOFError:
             return
-        for event in self.ws.events_received():
+        for event in ws.events_received():
             if isinstance(event, Request):
-                self._request(event)
+                self._request(ws, event)
             elif isinstance(event, Frame):
-                self._frame(event)
+                self._frame(ws, event)
         self._flush()
 
     def eof_received(self) -> bool:
         """The client half-closed: say goodbye and close."""
-        self.ws.receive_eof()
-        self._flush()
+        if self.ws is not None:
+            self.ws.receive_eof()
+            self._flush()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Gone, for whatever reason."""
-        figures.closed.labels(code=str(self.ws.close_code or 1006)).inc()
+        ws, self.ws, self.transport, self.fd = self.ws, None, None, -1
+        if ws is not None:
+            figures.closed.labels(code=str(ws.close_code or 1006)).inc()
+            ws.parser.close()  # the parser refers to itself: without this only a full collection would free it
+            del ws.parser
         self.hub.forget(self)
-        self.transport = None
 
     def pause_writing(self) -> None:
         """A peer that does not read may not make us answer its pings without end."""
@@ -111,42 +135,57 @@ class Connection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.resume_reading()
 
-    def _request(self, request: Request) -> None:
+    def _turn_away(self) -> None:
+        """503 before any work is done."""
+        self._leave()
+        if self.transport is not None:
+            self.transport.write(FULL)
+            self.transport.write_eof()
+
+    def _leave(self) -> None:
+        """Nothing is written any more; the peer has a moment to read what was and to go first."""
+        self.fd = -1
+        if not self.leaving:
+            self.leaving = True
+            self.deadline = time.monotonic() + self.hub.settings.hub_drain_seconds
+            self.hub.door.wheel.move(self, self.deadline)
+
+    def _request(self, ws: ServerProtocol, request: Request) -> None:
         forwarded = request.headers.get_all("X-Forwarded-For")
         self.address = client_address(self.address, forwarded, self.hub.settings.proxies)
         path = request.path.split("?", 1)[0]
         if path != "/ws":
             status, reason, body, kind = self.hub.page(path, request, self.address)
             headers = Headers([("Content-Type", kind), ("Content-Length", str(len(body))), ("Connection", "close")])
-            self.ws.send_response(Response(status, reason, headers, body))
-        elif not self.hub.admits(self):
-            response = self.ws.reject(503, "busy\n")
+            ws.send_response(Response(status, reason, headers, body))
+        elif not self.hub.door.admits(self):
+            response = ws.reject(503, "busy\n")
             response.headers["Retry-After"] = "2"
-            self.ws.send_response(response)
+            ws.send_response(response)
         else:
-            self.ws.send_response(self.ws.accept(request))
+            ws.send_response(ws.accept(request))
 
-    def _frame(self, frame: Frame) -> None:
+    def _frame(self, ws: ServerProtocol, frame: Frame) -> None:
         if frame.opcode is Opcode.TEXT:
             self.parts = [bytes(frame.data)]
         elif frame.opcode is Opcode.CONT and self.parts is not None:
             self.parts.append(bytes(frame.data))
         elif frame.opcode is Opcode.BINARY:
-            self.ws.fail(1003, "text only")
+            ws.fail(1003, "text only")
             return
         else:
             return  # control frames were answered by the parser
         if len(self.parts) > FRAGMENTS or sum(map(len, self.parts)) > self.hub.settings.hub_inbound_bytes:
-            self.ws.fail(1009, "too large")
+            ws.fail(1009, "too large")
         elif frame.fin:
             raw, self.parts = b"".join(self.parts), None
-            self._message(raw)
+            self._message(ws, raw)
 
-    def _message(self, raw: bytes) -> None:
+    def _message(self, ws: ServerProtocol, raw: bytes) -> None:
         try:
             raw.decode()
         except UnicodeDecodeError:
-            self.ws.fail(1007, "not UTF-8")
+            ws.fail(1007, "not UTF-8")
             return
         try:
             command = parse(raw)
@@ -163,27 +202,44 @@ class Connection(asyncio.Protocol):
     # sending
 
     def _flush(self) -> None:
-        transport = self.transport
-        if transport is None or transport.is_closing():
+        ws, transport = self.ws, self.transport
+        if ws is None or transport is None or transport.is_closing():
             return
-        for out in self.ws.data_to_send():
+        for out in ws.data_to_send():
             if out:
-                transport.write(out)
+                self._put(out)
             elif transport.can_write_eof():
                 transport.write_eof()
-        if self.ws.close_expected():
+        if ws.close_expected():
             # Not at once: unread input would turn the close into a reset and the client would never read why.
-            self.hub.loop.call_later(self.hub.settings.hub_drain_seconds, transport.abort)
+            self._leave()
+        elif ws.state is State.CLOSED:
+            self.fd = -1
 
     @property
     def open(self) -> bool:
         """Whether frames may be written."""
-        return self.transport is not None and self.ws.state is State.OPEN and not self.transport.is_closing()
+        ws = self.ws
+        return self.transport is not None and ws is not None and ws.state is State.OPEN and not self.transport.is_closing()
 
     def write(self, frame: bytes) -> None:
         """Write a ready frame; nothing happens on a socket that is going away."""
-        if self.transport is not None and self.ws.state is State.OPEN:
-            self.transport.write(frame)
+        if self.open:
+            self._put(frame)
+
+    def _put(self, data: bytes) -> None:
+        if self.fd >= 0:
+            try:
+                written = os.write(self.fd, data)
+            except BlockingIOError:
+                written = 0
+            except OSError:  # reset by the peer: the transport will hear of it from the loop
+                self.fd = -1
+                return
+            if written < len(data):
+                self.fall_behind(data[written:])
+        elif self.transport is not None:
+            self.transport.write(data)
 
     def send(self, body: object) -> None:
         """Write one JSON object as a frame."""
@@ -197,35 +253,57 @@ class Connection(asyncio.Protocol):
         """The command was refused, and why."""
         self.send({"id": command, "no": refusal.body()})
 
-    def push(self, full: bytes, no_chat: bytes | None, critical: bytes | None) -> None:
-        """A room's frame, in the largest variant this socket can take now. None: that variant would be empty."""
-        transport = self.transport
-        if transport is None or self.ws.state is not State.OPEN:
-            return
-        waiting = transport.get_write_buffer_size()
-        if waiting < SKIP_CHAT:
-            transport.write(full)
-            return
+    def fall_behind(self, rest: bytes) -> None:
+        """The socket did not take all of a frame: from here on its transport writes, until its buffer is empty."""
+        self.fd = -1
+        self.behind_since = time.monotonic()
+        self.hub.door.behind.add(self)
+        if self.transport is not None:
+            self.transport.write(rest)
+
+    def catch_up(self) -> int:
+        """Bytes that wait in the write buffer. When there are none, frames are written directly again."""
+        if self.transport is None:
+            return 0
+        waiting = self.transport.get_write_buffer_size()
+        if not waiting and self.open:
+            self.fd = self.transport.get_extra_info("socket").fileno()
+            self.behind_since = 0.0
+            self.hub.door.behind.discard(self)
+        return waiting
+
+    def push_behind(self, push: Push) -> bool:
+        """A room's frame for a socket that may be behind, in the largest variant it can take now. Returns whether it took any."""
+        if not self.open or self.feed is None:
+            push.skipped("gone", state=True, critical=True)
+            return False
+        waiting = self.catch_up()
+        if not waiting or waiting < SKIP_CHAT:
+            self._put(push.full)
+            return True
         if waiting >= TOO_SLOW:
+            push.skipped("closed", state=True, critical=True)
             self.close(Close.SLOW)
-            return
-        figures.skips.labels(lane="chat").inc()
-        frame = no_chat
-        if waiting >= SKIP_STATE:
-            figures.skips.labels(lane="state").inc()
-            frame, self.stale = critical, True
+            return False
+        skips_state = waiting >= SKIP_STATE
+        push.skipped("slow", state=skips_state)
+        if skips_state:
+            self.feed.stale.add(self)
+        frame = push.critical if skips_state else push.no_chat
         if frame is not None:
-            transport.write(frame)
+            self._put(frame)
+        return frame is not None
 
     def close(self, code: Close, after: int = 0) -> None:
         """Say `bye` (some clients never see close codes), then close."""
-        if self.ws.state is not State.OPEN:
+        ws = self.ws
+        if ws is None or ws.state is not State.OPEN:
             if self.transport is not None:
                 self.transport.abort()
             return
         self.send({"bye": {"code": int(code), "after": after, "why": code.name.lower()}})
         try:
-            self.ws.send_close(int(code), code.name.lower())
+            ws.send_close(int(code), code.name.lower())
         except InvalidState:
             return
         self._flush()

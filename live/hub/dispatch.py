@@ -12,7 +12,8 @@ from redis.exceptions import RedisError
 
 from live.hub import figures
 from live.hub.connection import Connection
-from live.hub.limits import Bucket
+from live.hub.limits import Bucket, Purse
+from live.hub.room import Waiting
 from live.offers.reservations import Answer, Record, Tap, read_record, records, reserve
 from live.offers.rules import ANYWHERE, body_hash, rid_of
 from live.protocol.codes import Close, Code, Refusal
@@ -48,6 +49,7 @@ class Desk:
         self.hub = hub
         self.batches: dict[str, list[tuple[Connection, int, Tap]]] = {}
         self.waiting: dict[str, list[Waiter]] = {}
+        self.purses: dict[str, Purse] = {}  # by person
         self.handlers: dict[type[Command], Callable[[Connection, Any], None]] = {
             Hello: self._hello, Say: self._say, Like: self._like, Buy: self._buy, Claim: self._claim, Ask: self._ask,
             Refresh: self._refresh, Ping: self._ping,
@@ -74,6 +76,21 @@ class Desk:
         except Refusal as refusal:
             connection.refuse(command.id, refusal)
 
+    def _purse(self, connection: Connection, now: float) -> Purse:
+        """Shared by all sockets of a person, and kept when they close: reconnecting refills nothing."""
+        settings = self.hub.settings
+        sub = connection.identity.sub if connection.identity is not None else ""
+        found = self.purses.get(sub)
+        if found is None:
+            says = Bucket(settings.hub_says_per_second, settings.hub_say_burst, now)
+            found = self.purses[sub] = Purse(says, Bucket(settings.hub_buys_per_second, settings.hub_buy_burst, now))
+        return found
+
+    def sort_purses(self) -> None:
+        """Forget those that are full again."""
+        now = time.monotonic()
+        self.purses = {sub: purse for sub, purse in self.purses.items() if not purse.full(now)}
+
     # small commands
 
     def _hello(self, connection: Connection, command: Hello) -> None:
@@ -88,11 +105,12 @@ class Desk:
             connection.close(Close.EXPIRED if refusal.code is Code.EXPIRED else Close.BAD_TOKEN)
             return
         connection.identity = identity
-        feed = self.hub.feed(command.d.room)
-        if feed.epoch and feed.looked:
+        feed, where = self.hub.feed(command.d.room), command.d
+        if feed.picture.epoch and feed.picture.behind(where.e, where.s, where.p) == (None, None):
             self.hub.greet(feed, connection, command)
         else:
-            feed.waiting.append((connection, command, time.monotonic()))
+            feed.waiting.append(Waiting(connection, command))
+            feed.wake.set()
 
     def _refresh(self, connection: Connection, command: Refresh) -> None:
         identity = self.hub.tokens.read(command.d.token)
@@ -112,10 +130,7 @@ class Desk:
 
     def _say(self, connection: Connection, command: Say) -> None:
         feed, now = _feed(connection), time.monotonic()
-        settings = self.hub.settings
-        if connection.says is None:
-            connection.says = Bucket(settings.hub_says_per_second, settings.hub_say_burst, now)
-        wait = connection.says.take(now)
+        wait = self._purse(connection, now).says.take(now)
         if wait:
             raise Refusal(Code.SLOW_DOWN, wait=int(wait * 1000) + 1)
         self.hub.spawn(self._said(connection, feed, command))
@@ -133,7 +148,6 @@ class Desk:
             connection.refuse(command.id, Refusal(Code.UNAVAILABLE))
             return
         if said.id:
-            feed.nudged.set()
             connection.reply(command.id, {"cid": command.d.cid, "id": said.id})
         else:
             facts = {"wait": said.wait} if said.wait else {"limit": self.hub.manners.limit} if said.code == "too_long" else {}
@@ -160,10 +174,8 @@ class Desk:
         feed, identity = _feed(connection), connection.identity
         if identity is None or not identity.known:
             raise Refusal(Code.IDENTIFY)
-        settings, now = self.hub.settings, time.monotonic()
-        if connection.buys is None:
-            connection.buys = Bucket(settings.hub_buys_per_second, settings.hub_buy_burst, now)
-        wait = connection.buys.take(now)
+        now = time.monotonic()
+        wait = self._purse(connection, now).buys.take(now)
         if wait:
             raise Refusal(Code.SLOW_DOWN, wait=int(wait * 1000) + 1)
         amounts = [(offer, qty) for offer, qty, _ in lines]
@@ -175,6 +187,7 @@ class Desk:
         tap = Tap(rid, identity.sub, identity.name, self.hub.id, body_hash(amounts, at), tries, at, lines)
         batch = self.batches.setdefault(feed.room, [])
         batch.append((connection, command, tap))
+        settings = self.hub.settings
         if len(batch) >= settings.batch_size:
             self._send(feed)
         elif len(batch) == 1:
@@ -236,7 +249,7 @@ class Desk:
             for waiter in self.waiting.get(rid, ()):
                 if not waiter.told:
                     waiter.told = True
-                    waiter.connection.reply(waiter.command, {"pending": True, "rid": rid, "fence": waiter.feed.fence})
+                    waiter.connection.reply(waiter.command, {"pending": True, "rid": rid, "fence": waiter.feed.picture.fence})
 
     async def ask_again(self) -> None:
         """Look at the records of what has waited too long: a lost verdict, a lost reply of the turnstile, a lost intent."""
@@ -253,11 +266,12 @@ class Desk:
                     waiter.asked = now
                 due.setdefault(alive[0].feed.room, (alive[0].feed, []))[1].append(rid)
         for feed, rids in due.values():
+            figures.reads.labels(what="record").inc()
             found = await records(self.hub.redis, feed.room, rids)
             for rid, record in zip(rids, found, strict=True):
                 if record is not None and record.body is not None:
                     self.verdict(rid, record.body, [])
-                elif feed.fence and (record is None or record.fence != feed.fence):
+                elif feed.picture.fence and (record is None or record.fence != feed.picture.fence):
                     self.verdict(rid, None, ["again"])
 
     def _ask(self, connection: Connection, command: Ask) -> None:
@@ -272,12 +286,12 @@ class Desk:
         except (RedisError, OSError):
             connection.refuse(command, Refusal(Code.UNAVAILABLE))
             return
-        if record is None or (record.body is None and record.fence != feed.fence):
+        if record is None or (record.body is None and record.fence != feed.picture.fence):
             connection.refuse(command, Refusal(Code.AGAIN))
         elif record.body is not None:
             connection.reply(command, record.body)
         else:
-            connection.reply(command, {"pending": True, "rid": rid, "fence": feed.fence})
+            connection.reply(command, {"pending": True, "rid": rid, "fence": feed.picture.fence})
 
 
 def _feed(connection: Connection) -> RoomFeed:

@@ -1,4 +1,4 @@
-"""Token buckets of one socket. Made when first needed: a viewer who only watches has none."""
+"""Token buckets. Made when first needed: a viewer who only watches has none."""
 
 from __future__ import annotations
 
@@ -26,3 +26,16 @@ class Bucket:
     def hopeless(self) -> bool:
         """The debt is used up: this is no impatient person any more."""
         return self.left - 1 < -self.debt
+
+
+class Purse:
+    """What one person may still say and buy, however many sockets they have."""
+
+    __slots__ = ("buys", "says")
+
+    def __init__(self, says: Bucket, buys: Bucket) -> None:
+        self.says, self.buys = says, buys
+
+    def full(self, now: float) -> bool:
+        """Untouched for so long that a new one would be the same."""
+        return all(now - bucket.at > bucket.burst / bucket.rate for bucket in (self.says, self.buys))

@@ -22,9 +22,11 @@ from websockets.typing import Origin
 from live.hub import figures
 from live.hub.connection import Connection, text_frame
 from live.hub.dispatch import Desk
+from live.hub.door import Door
 from live.hub.room import RoomFeed
+from live.hub.sweep import SLICE
 from live.infra import observe, security
-from live.infra.keys import hub_channel, nudge_channel
+from live.infra.keys import URGENT, hub_channel, nudge_channel
 from live.infra.redis import connect, connect_buying
 from live.infra.security import Identity, Tokens
 from live.protocol.codes import Close
@@ -35,9 +37,12 @@ from live.settings import Settings, settings
 
 log = structlog.get_logger("hub")
 
-SWEEP_SECONDS = 1.0  # how often deadlines of all sockets are looked at
+TURN_SECONDS = 1.0  # how often the wheel turns
+DEAF_SECONDS = 3.0  # our own voice was not heard for so long: the listener's connection is dead, whatever it says
+FREEZE = 1000  # sockets come since the last freeze; then what they are made of is put out of the collector's sight
 NOTSENT_LOWAT = 16 * 1024  # without it the kernel swallows megabytes per slow socket before the write buffer shows anything
 BACKLOG = 4096
+YOUNG = (10_000, 20, 1_000)  # thresholds of the collector: the oldest generation practically never, see `Hub._freeze`
 TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 
 
@@ -57,14 +62,15 @@ class Hub:
         self.origins: list[Any] = [None, *(Origin(origin) for origin in config.origins)]
         words = rules.fold_words([*rules.WORDS, *config.comment_words.split(",")])
         self.manners = Manners(limit=config.comment_max_characters, budget=config.comment_budget_per_second, words=words)
-        self.connections: set[Connection] = set()
-        self.addresses: dict[str, int] = {}
+        self.door = Door(config)
         self.rooms: dict[str, RoomFeed] = {}
         self.desk = Desk(self)
         self.not_before: dict[str, bytes] = {}
         self.tasks: set[asyncio.Task[Any]] = set()
-        self.draining = False
         self.emptied = asyncio.Event()
+        self.heard = time.monotonic()  # when the listener last brought anything
+        self.deaf = False
+        self.frozen = 0  # sockets at the last freeze
         self.pubsub = self.redis.pubsub(ignore_subscribe_messages=True)
 
     # rooms and members
@@ -92,7 +98,7 @@ class Hub:
             return
         log.error("room.died", room=feed.room, error=repr(task.exception()))
         self.leave_room(feed)
-        for connection in [*feed.members, *(waiting[0] for waiting in feed.waiting)]:
+        for connection in [*feed.members, *(one.connection for one in feed.waiting)]:
             connection.close(Close.DRAIN, after=random.randint(0, self.settings.hub_return_ms))  # noqa: S311 - a spread, not a secret
 
     async def _subscribe(self, room: str) -> None:
@@ -101,59 +107,56 @@ class Hub:
     async def _unsubscribe(self, room: str) -> None:
         await self.pubsub.unsubscribe(nudge_channel(room))
 
-    def greet(self, feed: RoomFeed, connection: Connection, command: Hello) -> None:
+    def greet(self, feed: RoomFeed, connection: Connection, command: Hello, from_log: bool = False) -> None:
         """Answer a hello and join, in one turn of the loop, so that nothing falls between the snapshot and the first frame."""
-        identity = connection.identity
+        identity, asked, picture = connection.identity, command.d, feed.picture
         if identity is None or not connection.open:
             return
-        asked = command.d
-        missed = feed.since(asked.e, asked.s)
-        own = feed.own_since(identity.sub, asked.p) if missed is not None or asked.e == feed.epoch else None
+        if self.is_revoked(identity):  # ended while this hello waited
+            connection.close(Close.REVOKED)
+            return
+        missed = picture.since(asked.e, asked.s)
+        own = picture.own_since(identity.sub, asked.e, asked.p)
         you = {"sub": identity.sub, "name": identity.name, "role": identity.role, "known": identity.known}
         body = orjson.dumps(
-            {"now": int(time.time() * 1000), "ping": 25_000, "you": you, "room": feed.room, "e": feed.epoch, "s": feed.at.seq,
-             "p": feed.at.own, "rej": [0, 8000], "exp": identity.exp * 1000, "rec": missed is not None}
+            {"now": int(time.time() * 1000), "ping": 25_000, "you": you, "room": feed.room, "e": picture.epoch,
+             "rej": [0, self.settings.hub_spread_ms], "exp": identity.exp * 1000, "rec": missed is not None}
         )  # fmt: skip
-        parts = [body[:-1], b',"snap":', feed.snapshot()]
+        parts = [body[:-1], b",", picture.head(), b',"snap":', picture.snapshot()]
         if missed is not None:
             parts += [b',"ev":[', b",".join(missed), b"]"]
         parts += [b',"own":', b"null" if own is None else b"[" + b",".join(own) + b"]", b"}"]
         connection.write(text_frame(b'{"id":%d,"ok":%s}' % (command.id, b"".join(parts))))
+        self._make_room(feed, identity.sub)
         feed.join(connection)
-        figures.joins.labels(source="snapshot" if missed is None else "ring").inc()
+        source = "none" if asked.s is None else "snapshot" if missed is None else "log" if from_log else "ring"
+        figures.resumes.labels(source=source).inc()
         figures.sockets.inc()
+
+    def _make_room(self, feed: RoomFeed, sub: str) -> None:
+        """A person has only so many sockets; the oldest gives way, since it is the one most likely forgotten."""
+        held = feed.people.get(sub, ())
+        if len(held) >= self.settings.hub_sockets_per_person:
+            held[0].close(Close.REPLACED)
 
     def dispatch(self, connection: Connection, command: Command) -> None:
         """A command arrived."""
         self.desk.handle(connection, command)
 
+    @property
+    def connections(self) -> list[Connection]:
+        """Every socket, greeted or not."""
+        return list(self.door.wheel)
+
     def forget(self, connection: Connection) -> None:
         """A socket is gone."""
-        self.connections.discard(connection)
-        if self.draining and not self.connections:
+        self.door.leave(connection)
+        if self.door.shut and not self.door.wheel:
             self.emptied.set()
         if connection.feed is not None:
             connection.feed.leave(connection)
             connection.feed = None
             figures.sockets.dec()
-        if not connection.admitted:
-            return
-        count = self.addresses.get(connection.address, 0) - 1
-        if count > 0:
-            self.addresses[connection.address] = count
-        else:
-            self.addresses.pop(connection.address, None)
-
-    def admits(self, connection: Connection) -> bool:
-        """Whether one more socket fits; asked before any work is done for it."""
-        if self.draining or len(self.connections) > self.settings.hub_max_connections:
-            return False
-        count = self.addresses.get(connection.address, 0) + 1
-        if count > self.settings.hub_sockets_per_address:
-            return False
-        self.addresses[connection.address] = count
-        connection.admitted = True
-        return True
 
     def is_revoked(self, identity: Identity) -> bool:
         """Whether this token was ended by a logout, a ban or a change of role."""
@@ -188,27 +191,33 @@ class Hub:
     async def listen(self) -> None:
         """Nudges, verdicts and revocations. Losing one costs a tick or a question, never a fact."""
         await self.pubsub.subscribe(hub_channel(self.id), security.CHANNEL)
-        mine, ended = hub_channel(self.id), security.CHANNEL
         while True:
             try:
                 message = await self.pubsub.get_message(timeout=1.0)
-                if message is None:
-                    continue
-                channel = message["channel"].decode()
-                if channel == mine:
-                    for rid, body, no in orjson.loads(message["data"]):
-                        self.desk.verdict(rid, body, no)
-                elif channel == ended:
-                    await self._revoke(message["data"].decode())
-                else:
-                    feed = self.rooms.get(channel[1:].partition("}")[0])
-                    if feed is not None:
-                        feed.nudged.set()
+                if message is not None:
+                    self.heard, self.deaf = time.monotonic(), False
+                    await self._heard(message["channel"].decode(), message["data"])
+                elif time.monotonic() - self.heard > DEAF_SECONDS and self.pubsub.connection is not None:
+                    self.deaf, self.heard = True, time.monotonic()
+                    log.warning("hub.listener", error="nothing heard, not even ourselves")
+                    await self.pubsub.connection.disconnect()  # the next read connects and subscribes anew
             except (RedisError, OSError) as error:
+                self.deaf = True
                 log.warning("hub.listener", error=str(error)[:200])
                 await asyncio.sleep(0.1)
             except Exception:  # a read loop: one bad message must not end verdicts for everybody
                 log.exception("hub.listener")
+
+    async def _heard(self, channel: str, data: bytes) -> None:
+        if channel == hub_channel(self.id):
+            for rid, body, no in orjson.loads(data):
+                self.desk.verdict(rid, body, no)
+        elif channel == security.CHANNEL:
+            await self._revoke(data.decode())
+        else:
+            feed = self.rooms.get(channel[1:].partition("}")[0])
+            if feed is not None:
+                feed.nudge(data == URGENT)
 
     async def _revoke(self, sub: str) -> None:
         value = await self.redis.get(security.not_before_key(sub))
@@ -217,11 +226,14 @@ class Hub:
 
     def _end_sockets(self, sub: str, value: bytes) -> None:
         self.not_before[sub] = value
-        for connection in list(self.connections):
-            if connection.identity is not None and connection.identity.sub == sub and self.is_revoked(connection.identity):
-                connection.close(Close.REVOKED)
+        for feed in self.rooms.values():
+            for connection in feed.people.get(sub, ()):
+                if connection.identity is not None and self.is_revoked(connection.identity):
+                    connection.close(Close.REVOKED)
 
-    async def _read_revocations(self) -> None:
+    async def read_revocations(self) -> None:
+        """Take in what was ended lately, for messages that were lost and for what happened before we started."""
+        figures.reads.labels(what="revoked").inc()
         recent = await self.redis.zrangebyscore(security.REVOKED, time.time() - security.REVOKED_SECONDS, "+inf", withscores=True)
         self.not_before = {sub: value for sub, value in self.not_before.items() if float(value) > time.time() - security.REVOKED_SECONDS}
         for sub, moment in recent:
@@ -229,45 +241,80 @@ class Hub:
                 self._end_sockets(sub.decode(), str(moment).encode())
 
     async def watch(self) -> None:
-        """Deadlines of every socket, questions about overdue verdicts, revocations whose message was lost."""
-        turn = 0
+        """Deadlines of every socket, questions about overdue verdicts, our own voice, revocations whose message was lost."""
+        turn, due = 0, time.monotonic()
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            due = max(due + TURN_SECONDS, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
+            figures.lag.set(time.monotonic() - due)
+            turn += 1
             try:
-                self._deadlines()
+                self._turn()
                 await self.desk.ask_again()
-                turn += 1
+                await self.redis.publish(hub_channel(self.id), b"[]")
                 if turn % 10 == 0:
-                    await self._read_revocations()
+                    self.desk.sort_purses()
+                    await self.read_revocations()
             except (RedisError, OSError) as error:
                 log.warning("hub.watch", error=str(error)[:200])
             except Exception:  # a read loop: without it no deadline is kept any more
                 log.exception("hub.watch")
 
-    def _deadlines(self) -> None:
-        now, epoch = time.monotonic(), time.time()
-        for connection in list(self.connections):
-            if connection.identity is None:
-                if now - connection.opened > self.settings.hub_hello_seconds:
+    def _turn(self) -> None:
+        """One turn of the wheel, and of those who do not read fast enough."""
+        now, epoch, settings = time.monotonic(), time.time(), self.settings
+        for connection in self.door.wheel.due(now):
+            identity, silent = connection.identity, connection.last_heard + settings.hub_silent_seconds
+            if connection.leaving or identity is None:
+                if now < connection.deadline:
+                    self.door.wheel.move(connection, connection.deadline)
+                else:
                     connection.close(Close.HELLO_LATE)
-            elif now - connection.last_heard > self.settings.hub_silent_seconds:
+                    self.door.wheel.move(connection, connection.deadline)
+            elif now >= silent:
                 connection.close(Close.SILENT)
-            elif connection.identity.exp < epoch:
+            elif epoch >= identity.exp:
                 connection.close(Close.EXPIRED)
+            else:
+                self.door.wheel.move(connection, min(silent, now + identity.exp - epoch))
+        waiting = 0
+        for connection in tuple(self.door.behind):
+            waiting += connection.catch_up()
+            if connection.behind_since and now - connection.behind_since > settings.hub_behind_seconds:
+                connection.close(Close.SLOW)
+        figures.queue.set(waiting)
+        figures.behind.set(len(self.door.behind))
+        self._freeze()
+
+    def _freeze(self) -> None:
+        """What thousands of sockets are made of stays: looking through it for garbage would stall all of them.
+
+        They are freed by reference count when they go (`Connection.connection_lost` cuts the one cycle), so nothing is lost by it; when
+        most of a crowd has gone, everything is looked through once.
+        """
+        count = len(self.door.wheel)
+        if count >= self.frozen + FREEZE:
+            gc.freeze()
+            self.frozen = count
+        elif count < FREEZE and self.frozen >= 2 * FREEZE:
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
+            self.frozen = count
 
     async def drain(self) -> None:
         """Tell everybody when to come back, spread over a window, and close."""
-        self.draining = True
-        if not self.connections:
+        self.door.shut = True
+        if not self.door.wheel:
             self.emptied.set()
-        for number, connection in enumerate(list(self.connections), 1):
+        for number, connection in enumerate(self.connections, 1):
             connection.close(Close.DRAIN, after=random.randint(0, self.settings.hub_return_ms))  # noqa: S311 - a spread, not a secret
-            if number % 500 == 0:
+            if number % SLICE == 0:
                 await asyncio.sleep(0)
         with suppress(TimeoutError):
             async with asyncio.timeout(self.settings.hub_drain_seconds):
                 await self.emptied.wait()
-        for connection in list(self.connections):
+        for connection in self.connections:
             if connection.transport is not None:
                 connection.transport.abort()
 
@@ -299,12 +346,14 @@ def listening_socket(host: str, port: int) -> socket.socket:
 async def run(config: Settings, stop: asyncio.Event, ready: asyncio.Event | None = None, sock: socket.socket | None = None) -> None:
     """Serve until `stop`. `sock`: a bound socket of the caller's, else host and port of the settings."""
     hub = Hub(config)
-    await hub._read_revocations()
+    figures.begin(hub.id)
+    await hub.read_revocations()
     hub.spawn(hub.listen())
     hub.spawn(hub.watch())
     sock = sock or listening_socket(config.host, config.hub_port)
     server = await hub.loop.create_server(lambda: Connection(hub), sock=sock, backlog=BACKLOG)
     log.info("hub.open", hub=hub.id, address=f"{config.host}:{sock.getsockname()[1]}")
+    gc.set_threshold(*YOUNG)
     gc.freeze()  # what is here now stays; collecting it again and again would stall every socket
     if ready is not None:
         ready.set()

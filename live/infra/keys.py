@@ -1,7 +1,7 @@
 """Every Redis key and its life. All keys of a room carry the `{room}` hash tag: one slot, one node, one script.
 
 Per room (no TTL: a room's keys live as long as the room; a rebuild makes them anew from SQL):
-`meta`     hash: fence, run_id, epoch (of the log), seq, sv (state version), act_no, own (top own position), cn (comment number)
+`meta`     hash: fence, run_id, epoch (of the log), seq, sv (state version), act_no, own (top own position), cn (comment no.), nudged (ms)
 `log`      stream of critical events, id `<seq>-0`
 `state`    hash: key -> [version, value]
 `own`      stream of (who, prev, body), id `<p>-0`
@@ -12,11 +12,12 @@ Per room (no TTL: a room's keys live as long as the room; a rebuild makes them a
 `viewers`  hash: hub -> count|until (epoch ms);  `likes` number
 `offers`   set of offer ids that have a hash here
 `offer:N`  hash: an offer's turnstile fields, left:<loc>, move:<loc>;  `used:N` hash: person -> units
-With a TTL: `rid:<rid>` 24 h (an intent's record), `say:<who>:<cid>` 60 s (a comment said), `budget:<s>` 2 s.
+With a TTL: `rid:<rid>` 24 h (an intent's record), `say:<who>:<cid>` 60 s (a comment said), `shown:<s>` 2 s (comments by person).
 """
 
 from __future__ import annotations
 
+URGENT = b"!"  # what a nudge says when a critical or own event was written; `.`: state or chat, at most every NUDGE_MS of room.lua
 ALIVE = "alive:"  # + process kind: zset of instance ids by the second they were last seen
 
 

@@ -58,12 +58,11 @@ class Script:
 
 
 def _read(package: str, name: str) -> str:
-    folder = files(package) / "lua"
     lines = []
-    for line in (folder / f"{name}.lua").read_text("utf-8").splitlines():
+    for line in (files(package) / "lua" / f"{name}.lua").read_text("utf-8").splitlines():
         if line.startswith("-- include: "):
             where, _, fragment = line.removeprefix("-- include: ").rpartition("/")
-            lines.append((files(where or package) / "lua" / f"{fragment}.lua").read_text("utf-8"))
+            lines.append(_read(where or package, fragment))
         else:
             lines.append(line)
     return "\n".join(lines) + "\n"

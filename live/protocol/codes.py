@@ -104,3 +104,4 @@ class Close(IntEnum):
     REVOKED = 4502  # banned, logged out or role changed
     NO_ROOM = 4503
     ROOM_CLOSED = 4504
+    REPLACED = 4505  # this person opened more sockets than one has; the oldest goes

@@ -2,9 +2,10 @@
 
 Frames from the server, all JSON text:
 `{"id": n, "ok": {…}}`, `{"id": n, "no": {code, retry, …}}`: the reply to command n;
-`{"r": room, "s": top, "ev": [[seq, type, body], …], "st": {key: [version, value]}, "ch": [comment, …], "skip": n}`: a tick;
+`{"r": room, "s": top, "p": own top, "ev": [[seq, type, body], …], "st": {key: [version, value]}, "ch": [comment, …],
+"v": [viewers, likes]}`: a tick; a critical one overtakes a running one, so `s`, `p` and versions may be older than those held: newest wins;
 `{"own": [[p, previous p, body], …]}`: this person's own orders, coupons and tickets;
-`{"reset": {snapshot}}`: forget everything held, this is the room now; `{"stale": true}`: state was skipped, it follows;
+`{"reset": {"e", "s", "p", "snap"}}`: forget everything held, this is the room now; `{"stale": true}`: state was skipped, it follows;
 `{"bye": {"code", "after", "why"}}`: always before a close.
 """
 

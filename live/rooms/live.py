@@ -38,7 +38,7 @@ async def say(redis: Redis, room: str, who: str, name: str, cid: str, text: str,
     why = rules.fault(cleaned, manners.limit, manners.words)
     if why is not None:
         return Said(code=why)
-    keys = [room_key(room, name_) for name_ in ("meta", "chat", "chat:all", "muted", f"say:{who}:{cid}", f"budget:{int(time.time())}")]
+    keys = [room_key(room, name_) for name_ in ("meta", "chat", "chat:all", "muted", f"say:{who}:{cid}", f"shown:{int(time.time())}")]
     answer = await _say(redis, keys, [room, who, name, cleaned, manners.budget, "1" if demo else "0"])
     tag = answer[0].decode()
     if tag == "OK":

@@ -21,7 +21,7 @@ const COME_BACK = new Set(["busy", "slow_down", "unavailable", "fenced"]);
 /**
  * new LiveRoom({url, room, token, lookup}): `token(fresh)` promises a token; `lookup(key)` asks over HTTP what became of a tap.
  * on(name, fn): status(name, facts) · you(who) · state(key, value) · event(type, body, seq) · chat(list, whole) · counts({viewers, likes}) ·
- *   own(body) · ownGap(ms to wait before fetching) · reset() · skip(n) · change() once after each frame.
+ *   own(body) · ownGap(ms to wait before fetching) · reset() · change() once after each frame.
  * Status: idle, connecting, live, waiting {at}, hidden, stopped {code, why}.
  */
 export class LiveRoom extends Signals {

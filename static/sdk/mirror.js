@@ -47,8 +47,8 @@ export class Mirror {
       this.tell("event", type, body, seq);
     }
     if (frame.s > this.position.s) return false;
+    if (frame.p > this.position.p) this.position.p = frame.p; // ours up to there came before this frame
     if (frame.ch?.length) this.tell("chat", frame.ch, false);
-    if (frame.skip) this.tell("skip", frame.skip);
     return true;
   }
 

@@ -57,10 +57,10 @@ async def test_a_script_the_server_forgot_is_sent_again_and_runs_once(redis: Red
 
 async def test_a_fragment_is_taken_in_where_it_is_named(redis: Redis, scripts: Path) -> None:
     (scripts / "part.lua").write_text("local n = 7\n")
-    (scripts / "whole.lua").write_text("-- include: part\n-- include: live.infra/room\nreturn {n, META, '-- include: part'}")
+    (scripts / "whole.lua").write_text("-- include: part\n-- include: live.infra/nudge\nreturn {n, META, '-- include: part'}")
     whole = Script("shelfware", "whole")
-    room = (Path(__file__).parents[2] / "live" / "infra" / "lua" / "room.lua").read_text("utf-8")
-    assert whole.source == f"local n = 7\n\n{room}\nreturn {{n, META, '-- include: part'}}\n"
+    nudge = (Path(__file__).parents[2] / "live" / "infra" / "lua" / "nudge.lua").read_text("utf-8")
+    assert whole.source == f"local n = 7\n\n{nudge}\nreturn {{n, META, '-- include: part'}}\n"
     assert await whole(redis, ["m", "l", "s"], ["r1"]) == [7, b"m", b"-- include: part"]
 
 

@@ -14,6 +14,6 @@ for i = 2, #ARGV, 4 do
     new = new + 1
   end
 end
-if new > 0 then told = true end
+if new > 0 then urgent = true end
 nudge()
 return new

@@ -12,6 +12,6 @@ redis.call('HSET', META, 'fence', ARGV[2], 'run_id', run_id, 'epoch', ARGV[3], '
 for key, version in pairs(cjson.decode(ARGV[6])) do redis.call('HSET', META, 'count:' .. key, version) end
 for i = 7, #ARGV do redis.call('SADD', KEYS[5], ARGV[i]) end
 for key, value in pairs(cjson.decode(ARGV[5])) do put(key, value) end -- values are JSON text already
-told = true
+urgent = true
 nudge()
 return 1
