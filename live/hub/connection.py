@@ -17,7 +17,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import InvalidState
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import State
+from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 
 from live.hub import figures
@@ -37,6 +37,7 @@ logger.setLevel(logging.ERROR)  # bad handshakes are everyday life; the counters
 SKIP_CHAT = 64 * 1024  # bytes waiting in the write buffer: chat is skipped …
 SKIP_STATE = 128 * 1024  # … then state too …
 TOO_SLOW = 256 * 1024  # … then the socket is closed and its client resumes
+END = b"\r\n\r\n"  # of a handshake
 FRAGMENTS = 64  # pieces of one message: empty ones would pass any size limit
 FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 5\r\nConnection: close\r\n\r\nbusy\n"
 
@@ -59,7 +60,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        self.ws: ServerProtocol | None = None  # made with the first bytes: a refused socket costs none
+        self.ws: Protocol | None = None  # made with the first bytes: a refused socket costs none
         self.transport: asyncio.Transport | None = None
         self.fd = -1
         self.feed: RoomFeed | None = None
@@ -96,12 +97,27 @@ class Connection(asyncio.Protocol):
             if data.startswith(b"GET /ws") and self.hub.door.full():
                 self._turn_away()
                 return
-            hub = self.hub
-            ws = self.ws = ServerProtocol(origins=hub.origins, extensions=None, max_size=hub.settings.hub_inbound_bytes, logger=logger)
+            self._first(data)
+            return
         try:
             ws.receive_data(data)
         except EOFError:
             return
+        self._events(ws)
+
+    def _first(self, data: bytes) -> None:
+        """The handshake, or its beginning."""
+        hub = self.hub
+        ws = ServerProtocol(origins=hub.origins, extensions=None, max_size=hub.settings.hub_inbound_bytes, logger=logger)
+        self.ws = ws
+        ws.receive_data(data)
+        self._events(ws)
+        if self.ws is ws and ws.state is State.OPEN and data.find(END) == len(data) - len(END):
+            # It holds on to the request, 2 KiB. What came was the handshake and nothing else, so nothing is lost with it.
+            _cut(ws)
+            self.ws = Protocol(Side.SERVER, max_size=hub.settings.hub_inbound_bytes, logger=logger)
+
+    def _events(self, ws: Protocol) -> None:
         for event in ws.events_received():
             if isinstance(event, Request):
                 self._request(ws, event)
@@ -121,8 +137,7 @@ class Connection(asyncio.Protocol):
         ws, self.ws, self.transport, self.fd = self.ws, None, None, -1
         if ws is not None:
             figures.closed.labels(code=str(ws.close_code or 1006)).inc()
-            ws.parser.close()  # the parser refers to itself: without this only a full collection would free it
-            del ws.parser
+            _cut(ws)
         self.hub.forget(self)
 
     def pause_writing(self) -> None:
@@ -150,7 +165,9 @@ class Connection(asyncio.Protocol):
             self.deadline = time.monotonic() + self.hub.settings.hub_drain_seconds
             self.hub.door.wheel.move(self, self.deadline)
 
-    def _request(self, ws: ServerProtocol, request: Request) -> None:
+    def _request(self, ws: Protocol, request: Request) -> None:
+        if not isinstance(ws, ServerProtocol):
+            return
         forwarded = request.headers.get_all("X-Forwarded-For")
         self.address = client_address(self.address, forwarded, self.hub.settings.proxies)
         path = request.path.split("?", 1)[0]
@@ -165,7 +182,7 @@ class Connection(asyncio.Protocol):
         else:
             ws.send_response(ws.accept(request))
 
-    def _frame(self, ws: ServerProtocol, frame: Frame) -> None:
+    def _frame(self, ws: Protocol, frame: Frame) -> None:
         if frame.opcode is Opcode.TEXT:
             self.parts = [bytes(frame.data)]
         elif frame.opcode is Opcode.CONT and self.parts is not None:
@@ -181,7 +198,7 @@ class Connection(asyncio.Protocol):
             raw, self.parts = b"".join(self.parts), None
             self._message(ws, raw)
 
-    def _message(self, ws: ServerProtocol, raw: bytes) -> None:
+    def _message(self, ws: Protocol, raw: bytes) -> None:
         try:
             raw.decode()
         except UnicodeDecodeError:
@@ -307,3 +324,9 @@ class Connection(asyncio.Protocol):
         except InvalidState:
             return
         self._flush()
+
+
+def _cut(ws: Protocol) -> None:
+    """A parser refers to itself; without this only a full collection would free it."""
+    ws.parser.close()
+    del ws.parser

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ class Tokens:
 def _identity(claims: Mapping[str, Any]) -> Identity:
     return Identity(
         sub=str(claims["sub"]),
-        role=str(claims["role"]),
+        role=sys.intern(str(claims["role"])),
         name=str(claims["name"]),
         room=claims.get("room"),
         store=claims.get("store"),
