@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import psycopg
 from sqlalchemy import DateTime
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
@@ -34,6 +35,12 @@ def epoch_ms(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
+def array(values: Iterable[str | int]) -> str:
+    """A PostgreSQL array as its text: `CAST(:x AS text[])` takes it. The driver escapes element by element, half the time of a batch."""
+    quoted = ['"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"' if isinstance(v, str) else str(v) for v in values]
+    return "{" + ",".join(quoted) + "}"
+
+
 class Database:
     """An engine and the one way to open a transaction.
 
@@ -45,8 +52,9 @@ class Database:
         # lock_timeout bounds what waits behind a held row.
         options = f"-c idle_in_transaction_session_timeout={idle_ms} -c lock_timeout=8000 -c timezone=UTC"
         self.engine: AsyncEngine = create_async_engine(
-            url, pool_size=pool, max_overflow=0, pool_timeout=10, pool_pre_ping=ping, connect_args={"options": options}
-        )
+            url, pool_size=pool, max_overflow=0, pool_timeout=10, pool_pre_ping=ping, connect_args={"options": options},
+            json_deserializer=orjson.loads,
+        )  # fmt: skip
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlmodel import col
 
 from live.infra.tables import Outbox, RoomClock, RoomState
@@ -64,6 +65,13 @@ async def room_state(session: AsyncSession, room_id: str, key: str) -> dict[str,
 async def own(session: AsyncSession, room_id: str, person: str, key: str, version: int, body: Mapping[str, Any]) -> None:
     """Tell one person (all their sockets) about `key` (`order:<no>`, `coupon:<id>`); older versions are ignored."""
     await _put(session, Outbox(kind="own", room_id=room_id, key=key, payload={"who": person, "version": version, "body": dict(body)}))
+
+
+async def own_many(connection: AsyncConnection, room_id: str, news: Sequence[tuple[str, str, int, Mapping[str, Any]]]) -> None:
+    """Tell many people, in one row: (person, key, version, body) each. One batch of orders is one thing to be told."""
+    insert = text("INSERT INTO outbox (kind, room_id, payload) VALUES ('own', :r, CAST(:p AS jsonb))")
+    await connection.execute(insert, {"r": room_id, "p": orjson.dumps({"many": news}).decode()})
+    await connection.execute(select(func.pg_notify(CHANNEL, room_id)))
 
 
 async def count(session: AsyncSession, room_id: str, key: str, version: int, value: Mapping[str, Any]) -> None:

@@ -115,10 +115,8 @@ async def withdraw(redis: Redis, room: str, chat_id: str) -> None:
 async def tell(redis: Redis, room: str, entries: Sequence[tuple[str, str, int, bytes]]) -> int:
     """Append own events (who, key, version, body); older versions are ignored. Negative: the room is not open in Redis."""
     names = ("meta", "log", "state", "own", "ownlast", "ownver")
-    args: list[Any] = [room]
-    for entry in entries:
-        args.extend(entry)
-    return int(await _own(redis, [room_key(room, name) for name in names], args))
+    body = orjson.dumps([(who, key, version, text.decode()) for who, key, version, text in entries])
+    return int(await _own(redis, [room_key(room, name) for name in names], [room, body]))
 
 
 async def count(redis: Redis, room: str, key: str, version: int, value: Mapping[str, Any]) -> int:

@@ -66,6 +66,8 @@ class Intent:
 
     def units(self) -> dict[int, int]:
         """Units per offer, lines of one offer summed (a line checked alone is how bundles oversell)."""
+        if len(self.lines) == 1:
+            return {self.lines[0].offer: self.lines[0].qty}
         total: dict[int, int] = {}
         for line in self.lines:
             total[line.offer] = total.get(line.offer, 0) + line.qty

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, UniqueConstraint
 from sqlmodel import SQLModel
 
 from live.infra.columns import Moment, big, big_or_none, document, identity, moment, moment_or_none, words
@@ -60,19 +60,20 @@ class Allotment(SQLModel, table=True):
 
 
 class Movement(SQLModel, table=True):
-    """Each change of an allotment, once per (rid, offer, kind). `qty` changes `taken` (HOLD, RELEASE, RESTOCK) or `total`."""
+    """Each change of an allotment, once per (rid, offer, kind). `qty` changes `taken` (HOLD, RELEASE, RESTOCK) or `total`.
+
+    Rows that come with every order have no foreign keys: a key is a trigger per row, and nothing they point to is ever deleted.
+    """
 
     __tablename__ = "movement"
     __table_args__ = (
         UniqueConstraint("rid", "offer_id", "kind", name="uq_movement_cause"),
-        UniqueConstraint("offer_id", "location", "move_no", name="uq_movement_move_no"),
         CheckConstraint("kind IN ('HOLD','RELEASE','RESTOCK','ADJUST','RETURN')", name="kind"),
     )
 
-    id: int | None = identity()
-    offer_id: int = big(foreign_key="offer.id")
-    location: str = words()
-    move_no: int = big()
+    offer_id: int = big(primary_key=True)
+    location: str = words(primary_key=True)
+    move_no: int = big(primary_key=True)
     kind: str = words()
     qty: int = big()
     rid: str = words()
@@ -85,7 +86,7 @@ class Quota(SQLModel, table=True):
     __tablename__ = "quota"
     __table_args__ = (CheckConstraint("0 <= used AND used <= allowed", name="used"),)
 
-    offer_id: int = big(foreign_key="offer.id", primary_key=True)
+    offer_id: int = big(primary_key=True)
     person: str = words(primary_key=True)
     used: int = big(0)
     allowed: int = big()
@@ -123,5 +124,3 @@ class Drift(SQLModel, table=True):
     facts: dict[str, Any] = document(default_factory=dict)
     at: Moment = moment()
 
-
-movement_by_offer = Index("ix_movement_offer_location", Movement.offer_id, Movement.location)  # type: ignore[arg-type]

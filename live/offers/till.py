@@ -14,6 +14,7 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from live.infra.db import array
 from live.offers.rules import Booked, Counters, House, Intent, OfferFacts, take
 from live.stock.actions import unallot
 
@@ -61,7 +62,7 @@ async def book(
 ) -> Booking:
     """Book a group in stream order, inside the caller's transaction. A constraint that fires passes through: the caller halves."""
     result = Booking()
-    fence = (await connection.execute(text("SELECT fence FROM fence WHERE room_id = :r FOR SHARE"), {"r": room})).scalar_one_or_none()
+    fence = (await connection.execute(_FENCE, {"r": room})).scalar_one_or_none()
     current = [intent for intent in intents if intent.fence == fence]
     result.verdicts = [Verdict(intent, no=("again",)) for intent in intents if intent.fence != fence]
     if not current:
@@ -113,12 +114,12 @@ async def _lock(connection: AsyncConnection, intents: Sequence[Intent]) -> Locke
     pairs = sorted({(offer, intent.at) for intent in intents for offer in intent.units()})
     ids = sorted({offer for offer, _ in pairs})
     people = sorted({(offer, intent.person) for intent in intents for offer in intent.units()})
-    places = {"offers": [o for o, _ in pairs], "places": [p for _, p in pairs]}
+    places = {"offers": array(o for o, _ in pairs), "places": array(p for _, p in pairs)}
     rows: Rows = {}
-    for found in (await connection.execute(text(_ALLOTMENTS), places)).mappings().all():
+    for found in (await connection.execute(_ALLOTMENTS, places)).mappings().all():
         rows[(int(found["offer_id"]), found["location"])] = dict(found)
     offers: dict[int, OfferFacts] = {}
-    for row in (await connection.execute(text(_OFFERS), {"ids": ids})).mappings().all():
+    for row in (await connection.execute(_OFFERS, {"ids": array(ids)})).mappings().all():
         offers[int(row["id"])] = OfferFacts(
             int(row["id"]), row["room_id"], row["kind"], row["sku_id"], int(row["hold_seconds"]), int(row["per_person"]),
             row["terms"], row["team_id"], row["phase"], row["closes_at"],
@@ -126,7 +127,7 @@ async def _lock(connection: AsyncConnection, intents: Sequence[Intent]) -> Locke
     counters = Counters()
     teams: dict[int, dict[str, Any]] = {}
     if any(facts.team_id is not None for facts in offers.values()):
-        for row in (await connection.execute(text(_TEAMS), {"ids": ids})).mappings().all():
+        for row in (await connection.execute(_TEAMS, {"ids": array(ids)})).mappings().all():
             teams[int(row["offer_id"])] = dict(row)
             counters.seats[int(row["offer_id"])] = int(row["size"]) - int(row["held"]) - int(row["paid"])
     for pair, allotment in rows.items():
@@ -134,8 +135,8 @@ async def _lock(connection: AsyncConnection, intents: Sequence[Intent]) -> Locke
     for offer, person in people:
         if offer in offers:
             counters.quota_left[(offer, person)] = offers[offer].per_person
-    who = {"offers": [o for o, _ in people], "people": [p for _, p in people]}
-    for offer, person, used in (await connection.execute(text(_QUOTAS), who)).all():
+    who = {"offers": array(o for o, _ in people), "people": array(p for _, p in people)}
+    for offer, person, used in (await connection.execute(_QUOTAS, who)).all():
         counters.quota_left[(int(offer), person)] -= int(used)
     return counters, rows, offers, teams
 
@@ -165,18 +166,18 @@ async def _write(
             quotas[(offer, intent.person)] = quotas.get((offer, intent.person), 0) + qty
             if offer in teams:
                 seats[offer] = seats.get(offer, 0) + qty
-    await connection.execute(text(_MOVE), {**moves, "now": now})
+    await connection.execute(_MOVE, {name: array(values) for name, values in moves.items()} | {"now": now})
     changed = sorted(rows.items())
     await connection.execute(
-        text(_TAKE),
-        {"o": [p[0] for p, _ in changed], "l": [p[1] for p, _ in changed],
-         "t": [r["taken"] for _, r in changed], "n": [r["move_no"] for _, r in changed]},
+        _TAKE,
+        {"o": array(p[0] for p, _ in changed), "l": array(p[1] for p, _ in changed),
+         "t": array(r["taken"] for _, r in changed), "n": array(r["move_no"] for _, r in changed)},
     )  # fmt: skip
     people = sorted(quotas)
     await connection.execute(
-        text(_USE),
-        {"o": [o for o, _ in people], "p": [p for _, p in people], "u": [quotas[k] for k in people],
-         "a": [offers[o].per_person for o, _ in people]},
+        _USE,
+        {"o": array(o for o, _ in people), "p": array(p for _, p in people), "u": array(quotas[k] for k in people),
+         "a": array(offers[o].per_person for o, _ in people)},
     )  # fmt: skip
     for offer, qty in sorted(seats.items()):
         await hold_seats(connection, room, offer, qty, offers[offer].terms, bar)
@@ -184,8 +185,7 @@ async def _write(
 
 async def hold_seats(connection: AsyncConnection, room: str, offer: int, change: int, terms: Mapping[str, Any], bar: Bar) -> None:
     """Seats held of a team change; its bar is told. The CHECK on the team is the backstop."""
-    query = text("UPDATE team SET held = held + :q, version = version + 1 WHERE offer_id = :o RETURNING *")
-    team = (await connection.execute(query, {"q": change, "o": offer})).mappings().one()
+    team = (await connection.execute(_SEATS, {"q": change, "o": offer})).mappings().one()
     payload = {"version": int(team["version"]), "value": bar(dict(team), terms)}
     insert = text("INSERT INTO outbox (kind, topic, room_id, key, payload) VALUES ('count', '', :r, :k, CAST(:p AS jsonb))")
     await connection.execute(insert, {"r": room, "k": f"team:{offer}", "p": orjson.dumps(payload).decode()})
@@ -209,7 +209,7 @@ async def book_house(connection: AsyncConnection, room: str, entry: House, bar: 
     moves: list[Move] = []
     for offer, qty in sorted(entry.lines):
         place = {"o": offer, "l": entry.location}
-        row = (await connection.execute(text(_ONE), place)).mappings().one()
+        row = (await connection.execute(_ONE, place)).mappings().one()
         if entry.kind != "RETURN":
             moves.append(await _move(connection, room, entry, dict(row), qty, bar, now))
         if entry.kind == "RETURN":
@@ -245,7 +245,7 @@ async def _move(connection: AsyncConnection, room: str, entry: House, row: Mappi
 
 
 async def _return(connection: AsyncConnection, rid: str, offer: int, place: str, sku_id: int | None, now: datetime) -> list[Move]:
-    row = (await connection.execute(text(_ONE), {"o": offer, "l": place})).mappings().one()
+    row = (await connection.execute(_ONE, {"o": offer, "l": place})).mappings().one()
     free = int(row["total"]) - int(row["taken"])
     number = await _number(connection, rid, offer, place, "RETURN", -free, now)
     if number.fresh:
@@ -264,8 +264,7 @@ class _Number:
 
 
 async def _seen(connection: AsyncConnection, rid: str, offer: int, kind: str = "RETURN") -> _Number | None:
-    query = text("SELECT move_no, qty FROM movement WHERE rid = :r AND offer_id = :o AND kind = :k")
-    row = (await connection.execute(query, {"r": rid, "o": offer, "k": kind})).one_or_none()
+    row = (await connection.execute(_SEEN, {"r": rid, "o": offer, "k": kind})).one_or_none()
     return None if row is None else _Number(int(row[0]), int(row[1]), False)
 
 
@@ -282,24 +281,27 @@ async def _number(connection: AsyncConnection, rid: str, offer: int, place: str,
     return _Number(int(row[0]), qty, True)
 
 
-_ALLOTMENTS = """SELECT a.offer_id, a.location, a.total, a.taken, a.move_no FROM allotment a
+_ALLOTMENTS = text("""SELECT a.offer_id, a.location, a.total, a.taken, a.move_no FROM allotment a
   JOIN unnest(CAST(:offers AS bigint[]), CAST(:places AS text[])) AS w(o, l) ON a.offer_id = w.o AND a.location = w.l
-  ORDER BY a.offer_id, a.location FOR UPDATE OF a"""
-_ONE = """SELECT a.offer_id, a.total, a.taken, a.move_no, o.phase, o.sku_id, o.terms FROM allotment a JOIN offer o ON o.id = a.offer_id
-  WHERE a.offer_id = :o AND a.location = :l FOR UPDATE OF a"""
-_OFFERS = """SELECT o.id, o.room_id, o.kind, o.sku_id, o.hold_seconds, o.per_person, o.terms, o.phase,
+  ORDER BY a.offer_id, a.location FOR UPDATE OF a""")
+_ONE = text("""SELECT a.offer_id, a.total, a.taken, a.move_no, o.phase, o.sku_id, o.terms FROM allotment a JOIN offer o ON o.id = a.offer_id
+  WHERE a.offer_id = :o AND a.location = :l FOR UPDATE OF a""")
+_OFFERS = text("""SELECT o.id, o.room_id, o.kind, o.sku_id, o.hold_seconds, o.per_person, o.terms, o.phase,
   coalesce(t.closes_at, o.closes_at) AS closes_at, t.id AS team_id
-  FROM offer o LEFT JOIN team t ON t.offer_id = o.id WHERE o.id = ANY(CAST(:ids AS bigint[]))"""
-_TEAMS = "SELECT offer_id, size, held, paid FROM team WHERE offer_id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR UPDATE"
-_QUOTAS = """SELECT q.offer_id, q.person, q.used FROM quota q
+  FROM offer o LEFT JOIN team t ON t.offer_id = o.id WHERE o.id = ANY(CAST(:ids AS bigint[]))""")
+_TEAMS = text("SELECT offer_id, size, held, paid FROM team WHERE offer_id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR UPDATE")
+_QUOTAS = text("""SELECT q.offer_id, q.person, q.used FROM quota q
   JOIN unnest(CAST(:offers AS bigint[]), CAST(:people AS text[])) AS w(o, p) ON q.offer_id = w.o AND q.person = w.p
-  ORDER BY q.offer_id, q.person FOR UPDATE OF q"""
-_MOVE = """INSERT INTO movement (offer_id, location, move_no, kind, qty, rid, at)
+  ORDER BY q.offer_id, q.person FOR UPDATE OF q""")
+_MOVE = text("""INSERT INTO movement (offer_id, location, move_no, kind, qty, rid, at)
   SELECT o, l, n, 'HOLD', q, r, :now FROM unnest(CAST(:o AS bigint[]), CAST(:l AS text[]), CAST(:n AS bigint[]), CAST(:q AS bigint[]),
-  CAST(:r AS text[])) AS t(o, l, n, q, r)"""
-_TAKE = """UPDATE allotment a SET taken = t.t, move_no = t.n
+  CAST(:r AS text[])) AS t(o, l, n, q, r)""")
+_TAKE = text("""UPDATE allotment a SET taken = t.t, move_no = t.n
   FROM unnest(CAST(:o AS bigint[]), CAST(:l AS text[]), CAST(:t AS bigint[]), CAST(:n AS bigint[])) AS t(o, l, t, n)
-  WHERE a.offer_id = t.o AND a.location = t.l"""
-_USE = """INSERT INTO quota (offer_id, person, used, allowed)
+  WHERE a.offer_id = t.o AND a.location = t.l""")
+_USE = text("""INSERT INTO quota (offer_id, person, used, allowed)
   SELECT o, p, u, a FROM unnest(CAST(:o AS bigint[]), CAST(:p AS text[]), CAST(:u AS bigint[]), CAST(:a AS bigint[])) AS t(o, p, u, a)
-  ON CONFLICT (offer_id, person) DO UPDATE SET used = quota.used + excluded.used"""
+  ON CONFLICT (offer_id, person) DO UPDATE SET used = quota.used + excluded.used""")
+_FENCE = text("SELECT fence FROM fence WHERE room_id = :r FOR SHARE")
+_SEATS = text("UPDATE team SET held = held + :q, version = version + 1 WHERE offer_id = :o RETURNING *")
+_SEEN = text("SELECT move_no, qty FROM movement WHERE rid = :r AND offer_id = :o AND kind = :k")

@@ -1,4 +1,7 @@
-"""Orders and their lines. A line is a snapshot: a product renamed or deleted later changes no order."""
+"""Orders and their lines, without foreign keys (see `offers.tables.Movement`).
+
+A line is a snapshot: a product renamed or deleted later changes no order.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class Order(SQLModel, table=True):
         CheckConstraint("0 <= refunded AND refunded <= fen - discount", name="refunded"),
         Index("ix_orders_due", "pay_until", postgresql_where=text("state IN ('AWAIT_PAY','CLOSING')")),
         Index("ix_orders_person", "person", "id"),
-        Index("ix_orders_team", "team_id", "id"),
+        Index("ix_orders_team", "team_id", "id", postgresql_where=text("team_id IS NOT NULL")),
     )
 
     id: int | None = identity()
@@ -36,7 +39,7 @@ class Order(SQLModel, table=True):
     person: str = words()
     channel: str = words("live")  # live, group
     fulfilment: str = words("store_pickup")
-    location: str = words(foreign_key="location.code")
+    location: str = words()
     state: str = words("AWAIT_PAY")
     version: int = big(1)
     fen: int = big()
@@ -56,7 +59,7 @@ class OrderLine(SQLModel, table=True):
     __tablename__ = "order_line"
     __table_args__ = (CheckConstraint("qty > 0", name="qty"),)
 
-    order_no: str = words(primary_key=True, foreign_key="orders.no")
+    order_no: str = words(primary_key=True)
     line: int = big(primary_key=True)
     offer_id: int = big(index=True)
     sku_id: int = big()

@@ -24,7 +24,7 @@ SOUND: dict[str, Row] = {
     "room": {"id": "r1", "title_zh": "间", "title_en": "Room", "phase": "live"},
     "offer": {"id": 1, "room_id": "r1", "kind": "sale", "phase": "open", "sku_id": 1, "fen": 5000, "per_person": 2},
     "allotment": {"offer_id": 1, "location": "S1", "total": 10, "taken": 10, "move_no": 1},
-    "movement": {"id": 1, "offer_id": 1, "location": "S1", "move_no": 1, "kind": "HOLD", "qty": 10, "rid": "rid1"},
+    "movement": {"offer_id": 1, "location": "S1", "move_no": 1, "kind": "HOLD", "qty": 10, "rid": "rid1"},
     "quota": {"offer_id": 1, "person": "p:1", "used": 2, "allowed": 2},
     "team": {"id": 1, "offer_id": 1, "size": 4, "held": 2, "paid": 2, "minimum": 2, "state": "filling"},
     "orders": {
@@ -90,8 +90,8 @@ BROKEN: dict[str, list[Row]] = {
 
 # Unique key -> (table, what differs from the sound row; all other keys differ, so only this one can refuse it).
 SECOND: dict[str, tuple[str, Row]] = {
-    "uq_movement_cause": ("movement", {"id": 2, "move_no": 2}),
-    "uq_movement_move_no": ("movement", {"id": 2, "rid": "rid2"}),
+    "uq_movement_cause": ("movement", {"move_no": 2}),
+    "pk_movement": ("movement", {"rid": "rid2"}),
     "uq_orders_rid": ("orders", {"id": 2, "no": "A2"}),
     "uq_orders_no": ("orders", {"id": 2, "rid": "rid2"}),
     "uq_ticket_order": ("ticket", {"id": 2, "code_hash": "h2"}),
@@ -118,8 +118,8 @@ SECOND: dict[str, tuple[str, Row]] = {
 
 # What the keys must let pass: a rule that refuses these would stop the shop.
 ALLOWED: dict[str, tuple[str, Row]] = {
-    "the same cause as a release": ("movement", {"id": 2, "move_no": 2, "kind": "RELEASE", "qty": -10}),
-    "the same rid on another offer": ("movement", {"id": 2, "offer_id": 2, "location": "S2"}),
+    "the same cause as a release": ("movement", {"move_no": 2, "kind": "RELEASE", "qty": -10}),
+    "the same rid on another offer": ("movement", {"offer_id": 2, "location": "S2"}),
     "a second attempt that lost": ("pay_attempt", {"id": 2, "out_trade_no": "A1-2", "winner": False, "transaction_id": "t2"}),
     "two attempts without a transaction": ("pay_attempt", {"id": 2, "out_trade_no": "A1-2", "winner": False, "transaction_id": None}),
     "a second refund for another cause": ("refund", {"id": 2, "cause": "late", "out_refund_no": "A1-late", "provider_id": None}),

@@ -33,7 +33,7 @@ SCHEMA = """
 SELECT c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull
   || ' ' || coalesce(pg_get_expr(d.adbin, d.adrelid), '') FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
   LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-  WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0
+  WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
 UNION ALL SELECT conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace
 UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"""
 
@@ -75,9 +75,9 @@ def test_a_rule_or_column_the_database_lacks_is_noticed(servers: EmbeddedServers
             command.check(configuration(url))
 
 
-def test_there_is_one_migration_and_it_makes_every_table(servers: EmbeddedServers) -> None:
+def test_the_migrations_make_every_table(servers: EmbeddedServers) -> None:
     script = ScriptDirectory.from_config(configuration(servers.database_url))
-    assert [found.revision for found in script.walk_revisions()] == ["0001"]
+    assert [found.revision for found in script.walk_revisions()] == ["0002", "0001"]
     with opened(servers.database_url) as connection:
         tables = set(connection.execute(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).scalars())
     assert tables == {table.name for table in metadata.sorted_tables} | {"alembic_version"}

@@ -208,8 +208,13 @@ class Shop:
     async def told(self, key: str) -> list[dict[str, Any]]:
         """What a person was told about an order or a coupon, oldest first; versions must rise without a gap."""
         async with self.db.begin() as session:
-            query = select(col(Outbox.payload)).where(col(Outbox.kind) == "own", col(Outbox.key) == key).order_by(col(Outbox.id))
-            found = [dict(payload) for payload in (await session.execute(query)).scalars()]
+            query = select(col(Outbox.key), col(Outbox.payload)).where(col(Outbox.kind) == "own").order_by(col(Outbox.id))
+            found = [
+                {"version": version, "body": body}
+                for row_key, payload in (await session.execute(query)).all()
+                for _, thing, version, body in payload.get("many") or [(payload["who"], row_key, payload["version"], payload["body"])]
+                if thing == key
+            ]
         assert [news["version"] for news in found] == [news["body"]["version"] for news in found] == list(range(1, len(found) + 1))
         return [news["body"] for news in found]
 

@@ -20,7 +20,7 @@ class CouponGrant(SQLModel, table=True):
     id: int | None = identity()
     rid: str = words(unique=True)
     intent_id: str = words()
-    offer_id: int = big(foreign_key="offer.id", index=True)
+    offer_id: int = big(index=True)
     room_id: str = words()
     person: str = words(index=True)
     off: int = big()
