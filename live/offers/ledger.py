@@ -33,6 +33,7 @@ from live.protocol.codes import Refusal
 
 log = structlog.get_logger("ledger")
 
+ROUNDS = 8  # groups booked in one go while more keep coming; then the relay gets its turn
 GROUP = 500  # intents a transaction: beyond this the commit is no longer the cost
 BLOCK = 1000  # ms the books wait for an intent; the socket's timeout is longer by more than a second
 POLL = 0.2  # seconds between looks at the outbox when no NOTIFY came
@@ -66,6 +67,7 @@ class RoomLedger:
         self.news = asyncio.Event()
         self.owed = True  # outbox rows may be booked but not applied: they go before anything else
         self.closed = False  # beside the cancellation, which redis-py 5 can swallow while it connects
+        self.after: asyncio.Task[None] | None = None  # what follows the last group's commit
         self.consumer = "till"  # one name, so that a new owner finds what the old one had read
         self.failures: dict[int, int] = {}  # house rows that could not be booked, and how often
 
@@ -83,8 +85,7 @@ class RoomLedger:
                 async with self.lock:
                     if self.owed:
                         await self._apply_outbox()
-                    if entries:
-                        await self._book(entries)
+                    await self._book_rounds(entries)
                     if time.monotonic() - swept >= 1.0:
                         # What was delivered and not settled: by a former owner, by a read whose reply was lost, by a failed group.
                         await self._drain()
@@ -93,11 +94,29 @@ class RoomLedger:
                 swept = 0.0
                 await self._trouble("intents", error)
 
+    async def _book_rounds(self, intents: list[Intent]) -> None:
+        """Book what was read and what came meanwhile. Under the lock."""
+        try:
+            for _ in range(ROUNDS):
+                if not intents:
+                    break
+                await self._book(intents)
+                intents = await self._read(">")
+            if intents:
+                await self._book(intents)
+        finally:
+            await self._settled_all()
+
     async def _drain(self) -> None:
         """Book everything the turnstile has let through so far. Under the lock."""
-        for begin in ("0", ">"):
-            while intents := await self._read(begin):
-                await self._book(intents)
+        try:
+            for begin in ("0", ">"):
+                while intents := await self._read(begin):
+                    await self._book(intents)
+                    if begin == "0":  # or they would be read once more
+                        await self._settled_all()
+        finally:
+            await self._settled_all()
 
     async def _read(self, begin: str, block: int | None = None) -> list[Intent]:
         """The next intents: `0` those delivered and not settled, `>` new ones. `block`: ms to wait for one."""
@@ -124,7 +143,19 @@ class RoomLedger:
             return None
 
     async def _book(self, intents: list[Intent]) -> None:
+        """Commit a group. What follows the commit runs while PostgreSQL is at the next one: see `_settled_all`."""
         booking = await self._commit(intents)
+        await self._settled_all()
+        self.after = asyncio.create_task(self._follow(booking))
+
+    async def _settled_all(self) -> None:
+        """Nothing that was committed waits to be settled: before the lock is let go, so that movements reach Redis in their order."""
+        task, self.after = self.after, None
+        if task is not None:
+            await task
+
+    async def _follow(self, booking: Booking) -> None:
+        """Settle the turnstile, tell the buyers."""
         settled = [self._settled(verdict) for verdict in booking.verdicts]
         await settle(self.redis, self.room, settled, booking.moves)
         await self._publish(booking.verdicts)
