@@ -75,8 +75,9 @@ class Settings(BaseSettings):
     hub_says_per_second: float = 0.5
     hub_say_burst: int = 3
     hub_drain_seconds: float = 2.0  # how long a stopping hub waits for closing handshakes
-    hub_return_ms: int = 5_000  # clients of a stopping hub come back spread over this
-    hub_spread_ms: int = 8_000  # those of one that died, by themselves: 18,000 in 8 s is its handshake rate
+    hub_absent_ms: int = 2_000  # nobody is asked back sooner: a hub needs that to be started again, and who knocks in vain backs off far
+    hub_return_ms: int = 5_000  # after that, clients of a stopping hub come back spread over this …
+    hub_spread_ms: int = 7_000  # … and those of one that died over this: 10,000 are 1,400 handshakes a second
     comment_budget_per_second: int = 40  # more is unreadable; the norm of large platforms (20-40)
     comment_max_characters: int = 200
     comment_words: str = ""  # comma-separated; refused besides the built-in list

@@ -304,7 +304,7 @@ class Connection(asyncio.Protocol):
             return False
         skips_state = waiting >= SKIP_STATE
         push.skipped("slow", state=skips_state)
-        if skips_state:
+        if skips_state and push.states:
             self.feed.stale.add(self)
         frame = push.critical if skips_state else push.no_chat
         if frame is not None:

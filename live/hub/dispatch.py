@@ -18,7 +18,7 @@ from live.offers.reservations import Answer, Record, Tap, read_record, records, 
 from live.offers.rules import ANYWHERE, body_hash, rid_of
 from live.protocol.codes import Close, Code, Refusal
 from live.protocol.commands import Ask, Buy, Claim, Command, Hello, Like, Ping, Refresh, Say
-from live.rooms.live import Said, like, say
+from live.rooms.live import Remark, like, say_all
 
 if TYPE_CHECKING:
     from live.hub.room import RoomFeed
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("hub")
 
+GATHER = 0.02  # seconds comments of a room are gathered for one call; they wait for their tick anyway
 ASK_AGAIN = 1.0  # seconds between looks at the record of an intent whose verdict has not come
 
 
@@ -49,6 +50,7 @@ class Desk:
         self.hub = hub
         self.batches: dict[str, list[tuple[Connection, int, Tap]]] = {}
         self.waiting: dict[str, list[Waiter]] = {}
+        self.remarks: dict[str, list[tuple[Connection, int, Remark]]] = {}
         self.purses: dict[str, Purse] = {}  # by person
         self.handlers: dict[type[Command], Callable[[Connection, Any], None]] = {
             Hello: self._hello, Say: self._say, Like: self._like, Buy: self._buy, Claim: self._claim, Ask: self._ask,
@@ -133,25 +135,36 @@ class Desk:
         wait = self._purse(connection, now).says.take(now)
         if wait:
             raise Refusal(Code.SLOW_DOWN, wait=int(wait * 1000) + 1)
-        self.hub.spawn(self._said(connection, feed, command))
-
-    async def _said(self, connection: Connection, feed: RoomFeed, command: Say) -> None:
         identity = connection.identity
         if identity is None:
             return
         demo = identity.role == "guest" and identity.sub.startswith("g:demo")
+        batch = self.remarks.setdefault(feed.room, [])
+        batch.append((connection, command.id, Remark(identity.sub, identity.name, command.d.cid, command.d.text, demo)))
+        if len(batch) >= self.hub.settings.batch_size:
+            self._send_remarks(feed.room)
+        elif len(batch) == 1:
+            self.hub.loop.call_later(GATHER, self._send_remarks, feed.room)
+
+    def _send_remarks(self, room: str) -> None:
+        batch = self.remarks.pop(room, None)
+        if batch:
+            self.hub.spawn(self._said(room, batch))
+
+    async def _said(self, room: str, batch: list[tuple[Connection, int, Remark]]) -> None:
+        manners = self.hub.manners
         try:
-            said: Said = await say(
-                self.hub.redis, feed.room, identity.sub, identity.name, command.d.cid, command.d.text, self.hub.manners, demo
-            )
+            answers = await say_all(self.hub.redis, room, [remark for _, _, remark in batch], manners)
         except (RedisError, OSError):
-            connection.refuse(command.id, Refusal(Code.UNAVAILABLE))
+            for connection, command, _ in batch:
+                connection.refuse(command, Refusal(Code.UNAVAILABLE))
             return
-        if said.id:
-            connection.reply(command.id, {"cid": command.d.cid, "id": said.id})
-        else:
-            facts = {"wait": said.wait} if said.wait else {"limit": self.hub.manners.limit} if said.code == "too_long" else {}
-            connection.refuse(command.id, Refusal(Code(said.code), **facts))
+        for (connection, command, remark), said in zip(batch, answers, strict=True):
+            if said.id:
+                connection.reply(command, {"cid": remark.cid, "id": said.id})
+            else:
+                facts = {"wait": said.wait} if said.wait else {"limit": manners.limit} if said.code == "too_long" else {}
+                connection.refuse(command, Refusal(Code(said.code), **facts))
 
     async def _quietly(self, act: Any) -> None:
         try:

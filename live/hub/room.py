@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from live.hub import figures
 from live.hub.connection import SKIP_CHAT, Connection, text_frame
 from live.hub.picture import CHAT, OWN_RING, REPLAY, HoleError, News, Picture, members
-from live.hub.sweep import SLICE, Push, push_all
+from live.hub.sweep import Push, Sweep
 from live.infra import roomlog
 from live.infra.keys import room_key
 from live.infra.roomlog import Look, Position
@@ -32,6 +32,7 @@ LINGER = 30.0  # seconds a room without viewers is kept, so that a reconnecting 
 UNKNOWN = 0.25  # seconds between looks at a room that is not in Redis
 QUIET = 1.0  # seconds without news after which a room is looked at less often …
 IDLE = 0.5  # … this many seconds apart; a nudge wakes it
+SHARE = 1.5  # a tick begins no sooner than this many times the last one's duration: a third of a core stays for everything else
 STRETCH = 1.0  # seconds between ticks at most, however long a sweep takes
 COUNTS = 1.0  # seconds between frames that tell nothing but the number of viewers and likes
 
@@ -62,7 +63,9 @@ class RoomFeed:
         self.busy = self.empty_since = time.monotonic()  # when there was news last; when the last viewer went
         self._told = (-1, -1)
         self._told_at = 0.0
-        self._tick: _Tick | None = None  # the tick whose sweep is running
+        self.sweep = Sweep()
+        self._reading: tuple[Position, asyncio.Task[Look]] | None = None  # a read on its way
+        self._tick: _Tick | None = None  # the tick that is being written
         self.task = hub.loop.create_task(self._run())
 
     # the loop
@@ -73,16 +76,18 @@ class RoomFeed:
         while not self._deserted():
             try:
                 self.wake.clear()
-                await self._look()
+                now = time.monotonic()
+                is_due = now >= due
+                await self._look(is_due)
                 if not self.picture.epoch:
                     self._turn_away()
                     await asyncio.sleep(UNKNOWN)
                     continue
-                now = time.monotonic()
-                if now >= due:
-                    await self._tell_tick()
-                    # A sweep that took long stretches the ticks instead of eating the loop.
-                    due = now + min(STRETCH, max(tick, 2 * (time.monotonic() - now)))
+                await self.sweep.run(self._overtake)
+                if is_due:  # a tick that took long stretches the next ones instead of eating the loop
+                    took = self._tick.push.took if self._tick is not None else 0.0
+                    due = now + min(STRETCH, max(tick, SHARE * took))
+                self._tick = None
                 await self._pause(due)
             except (RedisError, OSError) as error:
                 log.warning("room.unread", room=self.room, error=str(error)[:200])
@@ -121,9 +126,26 @@ class RoomFeed:
 
     # reading
 
-    async def _look(self) -> None:
+    async def _look(self, tick: bool) -> None:
+        """Read the room and put what is new on its way; `tick`: state and chat too."""
+        if self._reading is not None:  # begun in the middle of the last sweep
+            await self._take(False)
+        self._begin_read()
+        await self._take(tick)
+
+    def _begin_read(self) -> None:
         asked = self._asked()
-        found = await self._read(asked)
+        self._reading = asked, self.hub.loop.create_task(self._read(asked))
+
+    async def _take(self, tick: bool) -> None:
+        """Wait for the read that was begun, and take it in."""
+        if self._reading is None:
+            return
+        asked, task = self._reading
+        try:
+            found = await task
+        finally:
+            self._reading = None
         if not found.epoch:
             self.picture.fence = found.fence
             return
@@ -138,7 +160,7 @@ class RoomFeed:
             return
         if news.events or found.state or found.chat or found.chat_all:
             self.busy = time.monotonic()
-        await self._tell(news)
+        self._tell(news, tick)
         self._looked()
 
     async def _read(self, at: Position) -> Look:
@@ -174,14 +196,12 @@ class RoomFeed:
             return  # rebuilt once more meanwhile: the next look begins anew
         # Nothing below waits for Redis: a failure above leaves what was held as it was, to be begun again.
         self.picture.begin(again, start, recent, time.monotonic())
-        if self._tick is not None:
-            self._tick.over = True
+        self.sweep.give_up()
+        self._tick = None
         if not first:
             picture = self.picture
-            frame = text_frame(
-                b'{"reset":{"e":"%s",%s,"snap":%s}}' % (picture.epoch.encode(), picture.head(), picture.snapshot())
-            )
-            await self._sweep(Push(frame, frame, frame), tuple(self.members), "reset")
+            frame = text_frame(b'{"reset":{"e":"%s",%s,"snap":%s}}' % (picture.epoch.encode(), picture.head(), picture.snapshot()))
+            self.sweep.critical(Push("critical", frame, frame, frame), tuple(self.members))
         self._looked()
 
     def _looked(self) -> None:
@@ -218,38 +238,33 @@ class RoomFeed:
         """A frame of this room."""
         return text_frame(b'{"r":"%s",%s}' % (self.room.encode(), b",".join((head, *parts))))
 
-    async def _tell(self, news: News) -> None:
-        """What may not wait: everybody's critical events, each person's own."""
+    def _tell(self, news: News, tick: bool) -> None:
+        """Each person's own at once; then everybody's critical events, in front of the tick if it is time for one."""
         for who, entry in news.own:
             for connection in self.people.get(who, ()):
                 connection.write(text_frame(b'{"own":[%s]}' % entry))
         if news.withdrawn and self._tick is not None:
             self._tick.withdraw(news.withdrawn)
+        pushes = self._critical(news)
+        if tick:
+            self._catch_up()
+            self._tick = _Tick(self)
+        for number, push in enumerate(pushes):
+            self.sweep.critical(push, tuple(self.members), apart=number > 0)
+
+    def _critical(self, news: News) -> list[Push]:
         most = self.hub.settings.hub_events_per_frame
+        found = []
         for at in range(0, len(news.events), most):
             some = news.events[at : at + most]
             parts = [b'"ev":[' + b",".join(entry for _, entry in some) + b"]"]
             # State that changed with the event goes out in the same frame: no card without its offer, no "sold out" beside "5 left".
             state, self.picture.state_news = self.picture.state_news, {}
+            lean = frame = self.frame(self.picture.head(some[-1][0]), *parts)
             if state:
-                parts.append(b'"st":{' + members(state) + b"}")
-            frame = self.frame(self.picture.head(some[-1][0]), *parts)
-            await self._sweep(Push(frame, frame, frame, len(some), len(state)), tuple(self.members), "critical")
-
-    async def _tell_tick(self) -> None:
-        self._catch_up()
-        tick = _Tick(self)
-        if tick.empty:
-            return
-        self._tick = tick
-        try:
-            if self.consoles:
-                push, consoles = tick.for_consoles(), tuple(self.consoles)
-                push.offered(len(consoles))
-                figures.written.inc(len(consoles) - push_all(consoles, push))
-            await self._sweep(tick.push, tuple(self.members - self.consoles), "tick", tick)
-        finally:
-            self._tick = None
+                frame = self.frame(self.picture.head(some[-1][0]), *parts, b'"st":{' + members(state) + b"}")
+            found.append(Push("critical", frame, frame, lean, events=len(some), states=len(state)))
+        return found
 
     def counts(self, alone: bool) -> bytes | None:
         """Viewers and likes when they changed; when there is nothing else to tell (`alone`), once a second."""
@@ -259,33 +274,22 @@ class RoomFeed:
         self._told, self._told_at = counts, now
         return b'"v":[%d,%d]' % counts
 
-    async def _sweep(self, push: Push, sockets: tuple[Connection, ...], lane: str, tick: _Tick | None = None) -> None:
-        """One frame to all. Between slices the loop turns; a tick then lets critical events overtake it."""
-        started = time.monotonic()
-        push.offered(len(sockets))
-        for at in range(0, len(sockets), SLICE):
-            if at:
-                await asyncio.sleep(0)
-                if tick is not None:
-                    await self._overtake()
-                    if tick.over:
-                        push.skipped("reset", state=True, sockets=len(sockets) - at)
-                        break
-                    push = tick.push
-            some = sockets[at : at + SLICE]
-            figures.written.inc(len(some) - push_all(some, push))
-        figures.sweep.labels(lane=lane).observe(time.monotonic() - started)
+    async def _overtake(self) -> bool:
+        """In the middle of a sweep: if the room was nudged, read it, and what is critical goes in front. The sweep goes on meanwhile.
 
-    async def _overtake(self) -> None:
-        """In the middle of a tick's sweep: if the room was nudged, read it and tell what is critical first."""
-        if not self.wake.is_set() or time.monotonic() - self.looked < self.hub.settings.hub_critical_ms / 1000:
-            return
-        self.wake.clear()
+        Returns whether a read is on its way.
+        """
         try:
-            await self._look()
-        except (RedisError, OSError) as error:  # the sweep goes on; the next look will tell
+            if self._reading is not None:
+                if self._reading[1].done():
+                    await self._take(False)
+            elif self.wake.is_set() and time.monotonic() - self.looked >= self.hub.settings.hub_critical_ms / 1000:
+                self.wake.clear()
+                self._begin_read()
+        except (RedisError, OSError) as error:  # the next look will tell
             log.warning("room.unread", room=self.room, error=str(error)[:200])
             self.wake.set()
+        return self._reading is not None
 
     def _catch_up(self) -> None:
         """Sockets whose state was skipped get the whole map once they have drained."""
@@ -324,33 +328,36 @@ class RoomFeed:
 
 
 class _Tick:
-    """State and chat of one tick, made when its sweep begins. Comments taken back while it runs leave what is not yet written."""
+    """State and chat of one tick, on their way. Comments taken back meanwhile leave what is not yet written."""
 
     def __init__(self, feed: RoomFeed) -> None:
         picture = feed.picture
         state, picture.state_news = picture.state_news, {}
         self.said, picture.chat_news = picture.chat_news, []
-        self.everything, picture.all_news = picture.all_news, []
-        self.over = False  # the log began anew: the rest would be older than the reset
-        counts = feed.counts(alone=not state and not self.said and not self.everything)
-        self.empty = not (state or self.said or self.everything or counts)
+        everything, picture.all_news = picture.all_news, []
+        counts = feed.counts(alone=not state and not self.said and not everything)
         self._feed, self._head, self._states = feed, picture.head(), len(state)
         self._middle = [b'"st":{' + members(state) + b"}"] if state else []
         if counts:
             self._middle.append(counts)
-        self.push = self._push([said for _, said in self.said])
+        self.push = self._push(self.said)
+        if feed.consoles and (everything or self._middle):
+            feed.sweep.tick(self._push(everything), tuple(feed.consoles))
+        if self.said or self._middle:
+            feed.sweep.tick(self.push, tuple(feed.members - feed.consoles))
 
-    def _push(self, said: list[bytes]) -> Push:
+    def _push(self, said: list[tuple[str, bytes]]) -> Push:
         quiet = self._feed.frame(self._head, *self._middle) if self._middle else None
-        full = self._feed.frame(self._head, *self._middle, b'"ch":[' + b",".join(said) + b"]") if said or quiet is None else quiet
-        return Push(full, quiet, None, 0, self._states, len(said))
-
-    def for_consoles(self) -> Push:
-        """With every comment, those outside the budget too."""
-        return self._push([said for _, said in self.everything])
+        comments = b'"ch":[' + b",".join(text for _, text in said) + b"]"
+        full = self._feed.frame(self._head, *self._middle, comments) if said or quiet is None else quiet
+        return Push("tick", full, quiet, None, states=self._states, comments=len(said))
 
     def withdraw(self, ids: set[str]) -> None:
         """These comments were taken back."""
-        if any(number in ids for number, _ in self.said):
-            self.said = [pair for pair in self.said if pair[0] not in ids]
-            self.push = self._push([said for _, said in self.said])
+        left = [pair for pair in self.said if pair[0] not in ids]
+        gone = len(self.said) - len(left)
+        if gone:
+            sockets = self._feed.sweep.changed(self.push)
+            Push("tick", b"", None, None, comments=gone).skipped("withdrawn", sockets=sockets)
+            self.said, fresh = left, self._push(left)
+            self.push.full, self.push.comments = fresh.full, fresh.comments

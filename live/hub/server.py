@@ -99,7 +99,7 @@ class Hub:
         log.error("room.died", room=feed.room, error=repr(task.exception()))
         self.leave_room(feed)
         for connection in [*feed.members, *(one.connection for one in feed.waiting)]:
-            connection.close(Close.DRAIN, after=random.randint(0, self.settings.hub_return_ms))  # noqa: S311 - a spread, not a secret
+            connection.close(Close.DRAIN, after=self._return_ms())
 
     async def _subscribe(self, room: str) -> None:
         await self.pubsub.subscribe(nudge_channel(room))
@@ -117,10 +117,11 @@ class Hub:
             return
         missed = picture.since(asked.e, asked.s)
         own = picture.own_since(identity.sub, asked.e, asked.p)
+        after = self.settings.hub_absent_ms
         you = {"sub": identity.sub, "name": identity.name, "role": identity.role, "known": identity.known}
         body = orjson.dumps(
             {"now": int(time.time() * 1000), "ping": 25_000, "you": you, "room": feed.room, "e": picture.epoch,
-             "rej": [0, self.settings.hub_spread_ms], "exp": identity.exp * 1000, "rec": missed is not None}
+             "rej": [after, after + self.settings.hub_spread_ms], "exp": identity.exp * 1000, "rec": missed is not None}
         )  # fmt: skip
         parts = [body[:-1], b",", picture.head(), b',"snap":', picture.snapshot()]
         if missed is not None:
@@ -302,13 +303,17 @@ class Hub:
             gc.freeze()
             self.frozen = count
 
+    def _return_ms(self) -> int:
+        """When one socket is to come back."""
+        return self.settings.hub_absent_ms + random.randint(0, self.settings.hub_return_ms)  # noqa: S311 - a spread, not a secret
+
     async def drain(self) -> None:
         """Tell everybody when to come back, spread over a window, and close."""
         self.door.shut = True
         if not self.door.wheel:
             self.emptied.set()
         for number, connection in enumerate(self.connections, 1):
-            connection.close(Close.DRAIN, after=random.randint(0, self.settings.hub_return_ms))  # noqa: S311 - a spread, not a secret
+            connection.close(Close.DRAIN, after=self._return_ms())
             if number % SLICE == 0:
                 await asyncio.sleep(0)
         with suppress(TimeoutError):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import orjson
 from redis.asyncio import Redis
 
 from live.infra.keys import room_key
@@ -32,18 +35,47 @@ class Manners:
     words: tuple[str, ...] = rules.fold_words(rules.WORDS)
 
 
-async def say(redis: Redis, room: str, who: str, name: str, cid: str, text: str, manners: Manners, demo: bool = False) -> Said:
-    """Say a comment once per (who, cid)."""
-    cleaned = rules.clean(text)
-    why = rules.fault(cleaned, manners.limit, manners.words)
-    if why is not None:
-        return Said(code=why)
-    keys = [room_key(room, name_) for name_ in ("meta", "chat", "chat:all", "muted", f"say:{who}:{cid}", f"shown:{int(time.time())}")]
-    answer = await _say(redis, keys, [room, who, name, cleaned, manners.budget, "1" if demo else "0"])
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """A comment as a client sends it. `cid`: the client's id of it, so that a resend is not said twice."""
+
+    who: str
+    name: str
+    cid: str
+    text: str
+    demo: bool = False
+
+
+async def say_all(redis: Redis, room: str, remarks: Sequence[Remark], manners: Manners) -> list[Said]:
+    """Say comments, in this order, in one call; each once per (who, cid)."""
+    found: dict[int, Said] = {}
+    texts: list[tuple[int, Remark, str]] = []
+    for n, remark in enumerate(remarks):
+        cleaned = rules.clean(remark.text)
+        why = rules.fault(cleaned, manners.limit, manners.words)
+        if why is None:
+            texts.append((n, remark, cleaned))
+        else:
+            found[n] = Said(code=why)
+    if texts:
+        keys = [room_key(room, name) for name in ("meta", "chat", "chat:all", "muted", f"shown:{int(time.time())}")]
+        keys += [room_key(room, f"say:{remark.who}:{remark.cid}") for _, remark, _ in texts]
+        body = orjson.dumps([(remark.who, remark.name, text, "1" if remark.demo else "0") for _, remark, text in texts])
+        for (n, _, _), answer in zip(texts, await _say(redis, keys, [room, manners.budget, body]), strict=True):
+            found[n] = _said(answer)
+    return [found[n] for n in range(len(remarks))]
+
+
+def _said(answer: Sequence[Any]) -> Said:
     tag = answer[0].decode()
     if tag == "OK":
         return Said(id=answer[1].decode())
     return Said(code="muted") if tag == "MUTED" else Said(code="slow_down", wait=int(answer[1]))
+
+
+async def say(redis: Redis, room: str, who: str, name: str, cid: str, text: str, manners: Manners, demo: bool = False) -> Said:
+    """Say one comment."""
+    return (await say_all(redis, room, [Remark(who, name, cid, text, demo)], manners))[0]
 
 
 async def like(redis: Redis, room: str, n: int) -> None:
