@@ -125,13 +125,22 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def audit(as_json: AsJson = False) -> None:
-    """Check that every offer's units add up, in SQL and in Redis."""
+def audit(
+    as_json: AsJson = False,
+    export: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every movement, sealed, to a file.", dir_okay=False)] = None,
+    verify: Annotated[Path | None, typer.Option(metavar="FILE", help="Check such a file without a server.", exists=True)] = None,
+) -> None:
+    """Check that every offer's units add up, in SQL and in Redis, and that nobody changed the books."""
+
+    if verify is not None:
+        from live.offers.report import check_file
+
+        raise typer.Exit(check_file(verify, as_json))
 
     def run() -> int:
-        from live.offers.audit import main as check
+        from live.offers import report
 
-        return check(as_json)
+        return report.main(as_json) if export is None else report.write_file(export, as_json)
 
     _attached(run)
 

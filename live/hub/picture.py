@@ -55,22 +55,22 @@ class Picture:
         self.all_news: list[tuple[str, bytes]] = []
         self._snapshot: bytes | None = None
 
-    def begin(self, found: Look, at: Position, recent: list[Any] | None, now: float) -> News:
-        """Start anew with a read from `at`. `recent`: the last comments, newest first, on the very first read; later the ones held stay."""
+    def begin(self, found: Look, at: Position, recent: list[Any], now: float) -> News:
+        """Start anew with a read from `at`. `recent`: the last comments, newest first.
+
+        Where the log was cut behind `at`, nobody can be replayed from there, and the snapshot has every fact.
+        """
         self.epoch, self.fence, self.at = found.epoch, found.fence, at
+        at.seq = found.events[0][0] - 1 if found.events else found.seq
+        at.own = found.own_entries[0][0] - 1 if found.own_entries else found.own
         self.ring_from, self.own_from = at.seq, at.own
-        for held in (self.ring, self.own, self.state, self.left, self.ended, self.state_news):
+        for held in (self.ring, self.own, self.state, self.left, self.ended, self.chat, self.chat_news):
             held.clear()
-        for _, fields in reversed(recent or ()):
+        for _, fields in reversed(recent):
             self.chat.append((fields[b"id"].decode(), comment(fields)))
-        try:
-            news = self.fold(found, at, now)
-        except HoleError:  # the log was cut behind `at`: nobody can be replayed from there, and the snapshot has every fact
-            self.ring.clear()
-            self.at.seq = self.ring_from = found.seq
-            found.events = []
-            news = self.fold(found, self.at, now)
+        news = self.fold(found, at, now)
         self.state_news.clear()
+        self._snapshot = None
         return news
 
     def fold(self, found: Look, asked: Position, now: float) -> News:
@@ -78,6 +78,9 @@ class Picture:
         newer = next((seq for seq, _, _ in found.events if seq > self.at.seq), None)
         if newer != self.at.seq + 1 and (newer is not None or (asked.seq >= self.at.seq and found.seq != self.at.seq)):
             raise HoleError
+        mine = next((p for p, *_ in found.own_entries if p > self.at.own), None)
+        if mine != self.at.own + 1 and (mine is not None or (asked.own >= self.at.own and found.own != self.at.own)):
+            raise HoleError  # somebody's news is gone, and nobody knows whose: all fetch theirs
         self.fence = found.fence
         news = News()
         self._fold_chat(found)  # first: an event of this very read may withdraw one of these
@@ -134,10 +137,6 @@ class Picture:
 
     def _fold_own(self, found: Look, asked: int, news: News) -> None:
         older = []
-        first = found.own_entries[0][0] if found.own_entries else found.own + 1
-        if first > asked + 1 and asked >= self.at.own:  # cut off before we read it: each entry's `previous` tells its person
-            self.own.clear()
-            self.own_from = self.at.own = first - 1
         for p, who, previous, body in found.own_entries:
             entry = b"[%d,%d,%s]" % (p, previous, body)
             if p <= self.own_from:
@@ -190,6 +189,8 @@ class Picture:
         if epoch != self.epoch:
             return None, None
         log = seq if seq is not None and seq < self.ring_from and self.at.seq - seq <= REPLAY else None
+        if seq is not None and seq > self.at.seq:
+            log = self.at.seq  # another hub was faster: the next read brings it
         own = p if p is not None and p < self.own_from and self.at.own - p <= OWN_RING else None
         return log, own
 

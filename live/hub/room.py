@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 from redis.exceptions import RedisError
@@ -75,15 +75,17 @@ class RoomFeed:
         due = time.monotonic()
         while not self._deserted():
             try:
-                self.wake.clear()
                 now = time.monotonic()
                 is_due = now >= due
-                await self._look(is_due)
+                if self._reading is None:  # else one that was begun in the middle of the last sweep is as good
+                    self._begin_read()
+                await self._take(tick=is_due)
                 if not self.picture.epoch:
                     self._turn_away()
                     await asyncio.sleep(UNKNOWN)
                     continue
                 await self.sweep.run(self._overtake)
+                self._catch_up()
                 if is_due:  # a tick that took long stretches the next ones instead of eating the loop
                     took = self._tick.push.took if self._tick is not None else 0.0
                     due = now + min(STRETCH, max(tick, SHARE * took))
@@ -91,12 +93,19 @@ class RoomFeed:
                 await self._pause(due)
             except (RedisError, OSError) as error:
                 log.warning("room.unread", room=self.room, error=str(error)[:200])
+                self.waiting = [one for one in self.waiting if one.connection.open]
                 await asyncio.sleep(0.1)
+            except asyncio.CancelledError:
+                if self._reading is not None:
+                    self._reading[1].cancel()
+                raise
         self.hub.leave_room(self)
 
     async def _pause(self, due: float) -> None:
         """Until the next tick or, sooner, a nudge; but two reads are at least `hub_critical_ms` apart."""
         await asyncio.sleep(max(0.0, self.looked + self.hub.settings.hub_critical_ms / 1000 - time.monotonic()))
+        if self._reading is not None:
+            return
         if self.idle:
             due = max(due, self.looked + IDLE)
         wait = due - time.monotonic()
@@ -126,19 +135,13 @@ class RoomFeed:
 
     # reading
 
-    async def _look(self, tick: bool) -> None:
-        """Read the room and put what is new on its way; `tick`: state and chat too."""
-        if self._reading is not None:  # begun in the middle of the last sweep
-            await self._take(False)
-        self._begin_read()
-        await self._take(tick)
-
     def _begin_read(self) -> None:
+        self.wake.clear()
         asked = self._asked()
         self._reading = asked, self.hub.loop.create_task(self._read(asked))
 
     async def _take(self, tick: bool) -> None:
-        """Wait for the read that was begun, and take it in."""
+        """Wait for the read that was begun, and put what is new on its way; `tick`: state and chat too."""
         if self._reading is None:
             return
         asked, task = self._reading
@@ -175,26 +178,26 @@ class RoomFeed:
         for one in self.waiting:
             log_from, own_from = self.picture.behind(one.command.d.e, one.command.d.s, one.command.d.p)
             one.asked = True
-            if log_from is not None:
+            if log_from is not None and log_from < at.seq:
                 one.log, seq = True, min(seq, log_from)
             own = own if own_from is None else min(own, own_from)
         return replace(at, seq=seq, own=own)
 
     async def _begin(self, found: Look) -> None:
         """First sight of this log, a new one, or one with a hole: what is held counts no more, and everybody here is told anew."""
-        first, at = not self.picture.epoch, self.picture.at
+        at = self.picture.at
         positions = [one.command.d for one in self.waiting if one.command.d.e == found.epoch]
         seq = min([found.seq, *(d.s for d in positions if d.s is not None and found.seq - d.s <= REPLAY)])
         start = Position(seq=seq, own=max(0, found.own - OWN_RING), chat=at.chat, chat_all=at.chat_all)
-        recent: list[Any] | None = None
-        if first:
-            recent = await self.hub.redis.xrevrange(room_key(self.room, "chat"), count=CHAT)
-            start.chat = recent[0][0].decode() if recent else roomlog.BEGIN
-            figures.reads.labels(what="chat").inc()
+        recent = await self.hub.redis.xrevrange(room_key(self.room, "chat"), count=CHAT)
+        start.chat = recent[0][0].decode() if recent else roomlog.BEGIN
+        figures.reads.labels(what="chat").inc()
         again = await self._read(start)
         if again.epoch != found.epoch:
             return  # rebuilt once more meanwhile: the next look begins anew
         # Nothing below waits for Redis: a failure above leaves what was held as it was, to be begun again.
+        first = not self.picture.epoch
+        start.chat_all = start.chat_all or at.chat_all  # a console that came meanwhile
         self.picture.begin(again, start, recent, time.monotonic())
         self.sweep.give_up()
         self._tick = None
@@ -246,8 +249,7 @@ class RoomFeed:
         if news.withdrawn and self._tick is not None:
             self._tick.withdraw(news.withdrawn)
         pushes = self._critical(news)
-        if tick:
-            self._catch_up()
+        if tick and len(pushes) <= 1:  # more are written one after the other, and a tick may not say that they were before they were
             self._tick = _Tick(self)
         for number, push in enumerate(pushes):
             self.sweep.critical(push, tuple(self.members), apart=number > 0)
@@ -284,7 +286,6 @@ class RoomFeed:
                 if self._reading[1].done():
                     await self._take(False)
             elif self.wake.is_set() and time.monotonic() - self.looked >= self.hub.settings.hub_critical_ms / 1000:
-                self.wake.clear()
                 self._begin_read()
         except (RedisError, OSError) as error:  # the next look will tell
             log.warning("room.unread", room=self.room, error=str(error)[:200])

@@ -102,7 +102,13 @@ class Hub:
             connection.close(Close.DRAIN, after=self._return_ms())
 
     async def _subscribe(self, room: str) -> None:
-        await self.pubsub.subscribe(nudge_channel(room))
+        while room in self.rooms:
+            try:
+                await self.pubsub.subscribe(nudge_channel(room))
+                return
+            except (RedisError, OSError) as error:  # until then its ticks read the room
+                log.warning("hub.listener", room=room, error=str(error)[:200])
+                await asyncio.sleep(0.2)
 
     async def _unsubscribe(self, room: str) -> None:
         await self.pubsub.unsubscribe(nudge_channel(room))
@@ -136,9 +142,9 @@ class Hub:
 
     def _make_room(self, feed: RoomFeed, sub: str) -> None:
         """A person has only so many sockets; the oldest gives way, since it is the one most likely forgotten."""
-        held = feed.people.get(sub, ())
-        if len(held) >= self.settings.hub_sockets_per_person:
-            held[0].close(Close.REPLACED)
+        held = [one for one in feed.people.get(sub, ()) if one.open]
+        for one in held[: max(0, len(held) + 1 - self.settings.hub_sockets_per_person)]:
+            one.close(Close.REPLACED)
 
     def dispatch(self, connection: Connection, command: Command) -> None:
         """A command arrived."""

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from os import sched_yield, write
+from os import write
 from typing import TYPE_CHECKING
 
 from live.hub import figures
@@ -174,7 +174,6 @@ class Sweep:
                 self.stretches.popleft()
                 stretch.end()
             if self.stretches or self.later:
-                sched_yield()  # to the kernel's network thread: else its queue of 1,000 packets overflows, and what is lost comes 0.2 s later
                 await asyncio.sleep(0)
                 size = HURRY if await between() else SLICE
         figures.sweep.labels(lane=lane).observe(time.monotonic() - started)

@@ -1,13 +1,13 @@
 """Do the books balance? Redis, read at one moment, against the SQL fold: `total = left + in flight + taken`, `taken = held + sold`.
 
-The two cannot be read at one moment together. Each is read, SQL is read again, and only an unchanged SQL counts; a busy room is tried anew.
+The two cannot be read at one moment together, so SQL is read after Redis and folded back to the movement that Redis had applied last:
+nothing that moves meanwhile can look like a fault. `watch.py` does this all the time, `live audit` once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -17,19 +17,22 @@ from redis.asyncio import Redis
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from live.infra.db import Database
+from live.infra.db import Database, array
 from live.infra.keys import room_key
-from live.infra.redis import Script, connect
+from live.infra.redis import Script
+from live.offers import chain
 from live.offers.rules import Intent
-from live.settings import settings
 
 _audit = Script("live.offers", "audit")
-TRIES = 20  # a busy room is quiet for one read within a second or two
+TRIES = 20  # looks at a room whose last movements have not reached the turnstile; its ledger applies them within milliseconds
+LEFT, AHEAD = "total != left + in flight + taken", "turnstile is ahead of the books"
+TURNSTILE = frozenset({LEFT, AHEAD})  # faults of Redis, if SQL has none: everything else is SQL against itself
 
 
 @dataclass(slots=True)
 class Terms:
-    """The terms of one offer's sum at one place. `left` and `in_flight` are Redis's, None when the room is not open there."""
+    """The terms of one offer's sum at one place, SQL's as they are now. `left` and `in_flight` are Redis's at `applied`, the number of the
+    last movement it knows; None when the room is not open there. `late`: movements that are booked and on their way to it."""
 
     offer: int
     location: str
@@ -44,6 +47,14 @@ class Terms:
     left: int | None = None
     in_flight: int = 0
     faults: list[str] = field(default_factory=list)
+    move_no: int = 0
+    applied: int | None = None
+    sealed: int = 0
+
+    @property
+    def late(self) -> int:
+        """Booked movements the turnstile has not applied yet."""
+        return 0 if self.applied is None else self.move_no - self.applied
 
 
 @dataclass(slots=True)
@@ -52,32 +63,64 @@ class RoomAudit:
 
     room: str
     balanced: bool
-    settled: bool  # False: the room was too busy to be read between two movements
+    settled: bool  # False: what was booked before the first look never reached the turnstile, or every look found something else
     offers: list[Terms]
 
 
 async def audit_room(db: Database, redis: Redis, room: str) -> RoomAudit:
-    """Check one room."""
-    for _ in range(TRIES):
-        async with db.connection() as connection:
-            before = await _fold(connection, room)
-        held = await _turnstile(redis, room, sorted({row["offer_id"] for row in before}))
-        async with db.connection() as connection:
-            after = await _fold(connection, room)
-        if before == after and _caught_up(before, held):
-            terms = [_terms(row, held) for row in before]
-            return RoomAudit(room, all(not one.faults for one in terms), True, terms)
-        await asyncio.sleep(0.1)
-    terms = [_terms(row, held) for row in after]
-    return RoomAudit(room, all(not one.faults for one in terms), False, terms)
+    """Check one room. What is wrong must be wrong in the same way twice."""
+    due: dict[tuple[int, str], int] = {}
+    before: list[tuple[int, str, list[str]]] = []
+    for attempt in range(TRIES):
+        if attempt:
+            await asyncio.sleep(0.1)
+        terms = (await look(db, redis, room)).terms
+        faults = [(each.offer, each.location, each.faults) for each in terms if each.faults]
+        due = due or {(each.offer, each.location): each.move_no for each in terms}
+        arrived = all(each.applied is None or each.applied >= due.get((each.offer, each.location), 0) for each in terms)
+        if arrived and (not faults or faults == before):
+            return RoomAudit(room, not faults, True, terms)
+        before = faults
+    return RoomAudit(room, not before, False, terms)
 
 
 Held = tuple[str, list[Intent], dict[int, dict[str, str]]]
 
 
-async def _turnstile(redis: Redis, room: str, offers: list[int]) -> Held:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One reading of a room. `fence`: of the open turnstile that was read, "" when there was none and only SQL was judged."""
+
+    terms: list[Terms]
+    fence: str
+
+
+class Busy(Exception):
+    """More intents wait than a look may read."""
+
+
+async def look(db: Database, redis: Redis, room: str, most: int = 0, patience: int = 0) -> Look:
+    """Read a room once and judge it. `most`: intents it may read (0: all), else Busy; `patience`: ms a statement may take (0: any)."""
+    async with db.connection() as connection:
+        query = text("SELECT id FROM offer WHERE room_id = :r ORDER BY id")
+        offers = [int(offer) for offer in (await connection.execute(query, {"r": room})).scalars()]
+    held = await _turnstile(redis, room, offers, most)
+    async with db.connection() as connection:
+        if patience:
+            await connection.execute(text(f"SET LOCAL statement_timeout = {int(patience)}"))
+        fence = (await connection.execute(text("SELECT fence FROM fence WHERE room_id = :r"), {"r": room})).scalar_one_or_none()
+        if held[0] != str(fence):  # lost, or not rebuilt yet: buyers are refused there, so there is nothing to compare
+            held = "", [], {}
+        rows = await _fold(connection, room, held)
+    return Look([_terms(row, held) for row in rows], held[0])
+
+
+async def _turnstile(redis: Redis, room: str, offers: Sequence[int], most: int) -> Held:
     keys = [room_key(room, "meta"), room_key(room, "intents"), *(room_key(room, f"offer:{offer}") for offer in offers)]
-    fence, raw, hashes = await _audit(redis, keys, [])
+    fence, *rest = await _audit(redis, keys, [most])
+    if not rest:
+        raise Busy(room)
+    raw, hashes = rest
     intents = [Intent.read("", orjson.loads(one)) for one in raw]
     found = {}
     for offer, pairs in zip(offers, hashes, strict=True):
@@ -85,33 +128,23 @@ async def _turnstile(redis: Redis, room: str, offers: list[int]) -> Held:
     return fence.decode(), intents, found
 
 
-def _caught_up(rows: list[Mapping[str, Any]], held: Held) -> bool:
-    """Whether the turnstile has applied every booked movement: else one is on its way and the sum is not due yet."""
-    fence, _, hashes = held
-    if not fence:
-        return True
-    for row in rows:
-        fields = hashes.get(row["offer_id"]) or {}
-        place = row["location"]
-        if f"left:{place}" in fields and int(fields.get(f"move:{place}", 0)) != row["move_no"]:
-            return False
-    return True
-
-
 def _terms(row: Mapping[str, Any], held: Held) -> Terms:
-    fence, intents, hashes = held
+    _, intents, hashes = held
     terms = Terms(
         row["offer_id"], row["location"], row["kind"], row["phase"], row["total"], row["taken"], row["held"], row["sold"],
-        row["returned"], row["moved"],
+        row["returned"], row["moved"], move_no=row["move_no"], sealed=row["sealed"],
     )  # fmt: skip
     for intent in intents:
         if intent.at == terms.location and not intent.ask:
             terms.in_flight += intent.units().get(terms.offer, 0)
     fields = hashes.get(terms.offer) or {}
-    if fence and f"left:{terms.location}" in fields:
-        terms.left = int(fields[f"left:{terms.location}"])
-        if terms.left + terms.in_flight + terms.taken != terms.total:
-            terms.faults.append("total != left + in flight + taken")
+    if f"left:{terms.location}" in fields:
+        terms.left, terms.applied = int(fields[f"left:{terms.location}"]), int(fields.get(f"move:{terms.location}", 0))
+        total, taken = terms.total - row["late_total"], terms.taken - row["late_taken"]  # as they were at `applied`
+        if terms.late < 0:
+            terms.faults.append(AHEAD)
+        elif terms.left + terms.in_flight + taken != total:
+            terms.faults.append(LEFT)
     if terms.taken != terms.held + terms.sold:
         terms.faults.append("taken != held + sold")
     if terms.taken != terms.moved:
@@ -125,8 +158,11 @@ def _terms(row: Mapping[str, Any], held: Held) -> Terms:
     return terms
 
 
-async def _fold(connection: AsyncConnection, room: str) -> list[Mapping[str, Any]]:
-    return [_plain(row) for row in (await connection.execute(text(_FOLD), {"r": room})).mappings().all()]
+async def _fold(connection: AsyncConnection, room: str, held: Held) -> list[Mapping[str, Any]]:
+    places = [(offer, name[5:], fields) for offer, fields in held[2].items() for name in fields if name.startswith("left:")]
+    applied = [(offer, place, int(fields.get(f"move:{place}", 0))) for offer, place, fields in places]
+    columns = {"o": array(o for o, _, _ in applied), "l": array(p for _, p, _ in applied), "m": array(m for _, _, m in applied)}
+    return [_plain(row) for row in (await connection.execute(text(_FOLD), {"r": room} | columns)).mappings().all()]
 
 
 def _plain(row: RowMapping) -> dict[str, Any]:
@@ -137,6 +173,7 @@ def _plain(row: RowMapping) -> dict[str, Any]:
 # Units an order (or coupon) keeps from its allotment: everything that was held and neither released nor restocked.
 _FOLD = """
 WITH mine AS (SELECT id, kind, phase FROM offer WHERE room_id = :r),
+applied AS (SELECT * FROM unnest(CAST(:o AS bigint[]), CAST(:l AS text[]), CAST(:m AS bigint[])) AS t(offer_id, location, no)),
 moves AS (
   SELECT m.offer_id, m.location, count(*) AS n, max(m.move_no) AS top,
     coalesce(sum(m.qty) FILTER (WHERE m.kind IN ('HOLD','RELEASE','RESTOCK')), 0) AS moved,
@@ -157,8 +194,15 @@ SELECT a.offer_id, a.location, mine.kind, mine.phase, a.total, a.taken, a.move_n
   coalesce(f.held, 0) AS held, coalesce(f.sold, 0) AS sold,
   coalesce(m.moved, 0) AS moved, coalesce(m.returned, 0) AS returned,
   (coalesce(m.n, 0) <> a.move_no OR coalesce(m.top, 0) <> a.move_no) AS gaps,
-  coalesce(q.used, 0) AS quota, s.taken AS quota_taken
+  coalesce(q.used, 0) AS quota, s.taken AS quota_taken,
+  late.taken AS late_taken, late.total AS late_total,
+  coalesce((SELECT max(x.to_no) FROM movement_seal x WHERE x.offer_id = a.offer_id AND x.location = a.location), 0) AS sealed
 FROM allotment a JOIN mine ON mine.id = a.offer_id JOIN sums s ON s.offer_id = a.offer_id
+LEFT JOIN applied p ON p.offer_id = a.offer_id AND p.location = a.location
+CROSS JOIN LATERAL (SELECT coalesce(sum(l.qty) FILTER (WHERE l.kind IN ('HOLD','RELEASE','RESTOCK')), 0) AS taken,
+  coalesce(sum(l.qty) FILTER (WHERE l.kind IN ('ADJUST','RETURN')), 0) AS total
+  FROM movement l WHERE l.offer_id = a.offer_id AND l.location = a.location
+  AND l.move_no > coalesce(p.no, a.move_no) AND l.move_no <= a.move_no) AS late
 LEFT JOIN moves m ON m.offer_id = a.offer_id AND m.location = a.location
 LEFT JOIN folds f ON f.offer_id = a.offer_id AND f.location = a.location
 LEFT JOIN quotas q ON q.offer_id = a.offer_id
@@ -166,55 +210,35 @@ ORDER BY 1, 2"""
 
 
 async def audit(db: Database, redis: Redis) -> dict[str, Any]:
-    """Every room: `{balanced, rooms: [{room, balanced, settled, offers: [terms]}], stock: [fault]}`."""
+    """Every room: `{balanced, rooms: [{room, balanced, settled, offers: [terms]}], stock: [fault], chains: [seals' state]}`."""
     async with db.connection() as connection:
         rooms = (await connection.execute(text("SELECT room_id FROM room_clock ORDER BY room_id"))).scalars().all()
-        stock = (await connection.execute(text(_STOCK))).mappings().all()
+        faults = await stock_faults(connection)
+        chains = await chain.seals(connection)
     found = [await audit_room(db, redis, room) for room in rooms]
-    faults = [_plain(row) for row in stock]
     balanced = all(one.balanced and one.settled for one in found) and not faults
-    return {"balanced": balanced, "rooms": [asdict(one) for one in found], "stock": faults}
+    return {"balanced": balanced, "rooms": [asdict(one) for one in found], "stock": faults, "chains": chains}
 
 
-# What shows hold of a store's stock is what their allotments say, less what was collected.
+async def stock_faults(connection: AsyncConnection) -> list[dict[str, Any]]:
+    """(SKU, store) whose ring-fenced units are not what shows hold: `{sku_id, location, allotted, wanted}`."""
+    return [_plain(row) for row in (await connection.execute(text(_STOCK))).mappings().all()]
+
+
+# What shows hold of a store's stock is what their allotments say, and what was carved for one and is not booked yet (a row may outlive its
+# booking by a moment), less what was collected.
 _STOCK = """
 WITH carved AS (
   SELECT o.sku_id, a.location, sum(a.total) AS total FROM allotment a JOIN offer o ON o.id = a.offer_id
   WHERE o.sku_id IS NOT NULL GROUP BY 1, 2),
+coming AS (
+  SELECT o.sku_id, w.payload->>'location' AS location, sum(CAST(line->>1 AS bigint)) AS qty
+  FROM outbox w CROSS JOIN LATERAL jsonb_array_elements(w.payload->'lines') AS line JOIN offer o ON o.id = CAST(line->>0 AS bigint)
+  WHERE w.kind = 'house' AND w.payload->>'kind' = 'ADJUST' AND o.sku_id IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM movement m WHERE m.rid = w.payload->>'rid' AND m.offer_id = o.id AND m.kind = 'ADJUST') GROUP BY 1, 2),
 gone AS (SELECT sku_id, location, -sum(qty) AS qty FROM stock_change WHERE cause LIKE 'collected:%' GROUP BY 1, 2)
-SELECT s.sku_id, s.location, s.allotted, coalesce(c.total, 0) - coalesce(g.qty, 0) AS wanted
+SELECT s.sku_id, s.location, s.allotted, coalesce(c.total, 0) + coalesce(w.qty, 0) - coalesce(g.qty, 0) AS wanted
 FROM stock s LEFT JOIN carved c ON c.sku_id = s.sku_id AND c.location = s.location
+LEFT JOIN coming w ON w.sku_id = s.sku_id AND w.location = s.location
 LEFT JOIN gone g ON g.sku_id = s.sku_id AND g.location = s.location
-WHERE s.allotted <> coalesce(c.total, 0) - coalesce(g.qty, 0)"""
-
-
-async def _run() -> dict[str, Any]:
-    config = settings()
-    if config.database_url is None or config.redis_url is None:
-        raise SystemExit("LIVE_DATABASE_URL and LIVE_REDIS_URL must be set, or `live up` must run in this folder")
-    db, redis = Database(config.database_url, 2), connect(config.redis_url)
-    try:
-        return await audit(db, redis)
-    finally:
-        await redis.aclose()
-        await db.close()
-
-
-def main(as_json: bool) -> int:
-    """Print the audit; 0 when everything balances."""
-    found = asyncio.run(_run())
-    if as_json:
-        sys.stdout.write(orjson.dumps(found).decode() + "\n")
-        return 0 if found["balanced"] else 1
-    for room in found["rooms"]:
-        sys.stdout.write(f"{room['room']}: {'balanced' if room['balanced'] else 'NOT BALANCED'}\n")
-        for terms in room["offers"]:
-            names = ("left", "in_flight", "held", "sold")
-            sums = f"total {terms['total']} = " + " + ".join(f"{name.replace('_', ' ')} {terms[name]}" for name in names)
-            faults = "".join(f"  FAULT {fault}" for fault in terms["faults"])
-            sys.stdout.write(f"  offer {terms['offer']} at {terms['location']}: {sums}{faults}\n")
-    for fault in found["stock"]:
-        where = f"stock of SKU {fault['sku_id']} at {fault['location']}"
-        sys.stdout.write(f"{where}: allotted {fault['allotted']}, should be {fault['wanted']}\n")
-    sys.stdout.write("balanced\n" if found["balanced"] else "NOT BALANCED\n")
-    return 0 if found["balanced"] else 1
+WHERE s.allotted <> coalesce(c.total, 0) + coalesce(w.qty, 0) - coalesce(g.qty, 0) ORDER BY 1, 2"""

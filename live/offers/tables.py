@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import CheckConstraint, UniqueConstraint
-from sqlmodel import SQLModel
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
 
-from live.infra.columns import Moment, big, big_or_none, document, identity, moment, moment_or_none, words
+from live.infra.columns import Moment, big, big_or_none, document, identity, moment, moment_or_none, words, words_or_none
+from live.offers.gate import guard
 
 
 class Fence(SQLModel, table=True):
@@ -69,6 +70,7 @@ class Movement(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("rid", "offer_id", "kind", name="uq_movement_cause"),
         CheckConstraint("kind IN ('HOLD','RELEASE','RESTOCK','ADJUST','RETURN')", name="kind"),
+        CheckConstraint("move_no > 0", name="move_no"),  # with the key and the tie: what is counted can never be added again
     )
 
     offer_id: int = big(primary_key=True)
@@ -112,10 +114,27 @@ class Team(SQLModel, table=True):
     closes_at: Moment | None = moment_or_none()
 
 
+class MovementSeal(SQLModel, table=True):
+    """A range of an allotment's movements, sealed: `hash` covers them and the seal before (see `chain.py`). Ranges follow each other."""
+
+    __tablename__ = "movement_seal"
+    __table_args__ = (CheckConstraint("0 < from_no AND from_no <= to_no", name="range"),)
+
+    offer_id: int = big(primary_key=True)
+    location: str = words(primary_key=True)
+    from_no: int = big(primary_key=True)
+    to_no: int = big()
+    previous: str = words()
+    hash: str = words()
+    at: Moment = moment()
+
+
 class Drift(SQLModel, table=True):
-    """A mismatch the audit or the till found. Never deleted."""
+    """A mismatch the audit or the till found. Never deleted. `finding` names what the watch found: it is open until `healed_at`, and
+    written once while it is open; what the till refused happened at a moment and has neither."""
 
     __tablename__ = "drift"
+    __table_args__ = (Index("uq_drift_open", "room_id", "finding", unique=True, postgresql_where=text("healed_at IS NULL")),)
 
     id: int | None = identity()
     room_id: str = words()
@@ -123,4 +142,25 @@ class Drift(SQLModel, table=True):
     what: str = words()
     facts: dict[str, Any] = document(default_factory=dict)
     at: Moment = moment()
+    finding: str | None = words_or_none()
+    healed_at: Moment | None = moment_or_none()
+
+
+class Watched(SQLModel, table=True):
+    """The watch's last look at a room (`scope` is its id) or at the stores' stock (`*`), and what the next look needs of it."""
+
+    __tablename__ = "watched"
+
+    scope: str = words(primary_key=True)
+    began_at: Moment | None = moment_or_none()  # a look is under way since; one that never ended is given up after a while
+    tried_at: Moment | None = moment_or_none()  # of the last look
+    at: Moment | None = moment_or_none()  # of the last look that could tell
+    millis: int = big(0)  # how long the last one took
+    balanced: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    terms: list[dict[str, Any]] = document("[]", default_factory=list)
+    suspects: dict[str, Any] = document(default_factory=dict)  # mismatch -> [in how many looks in a row, what must stay the same]
+    asked_at: Moment | None = moment_or_none()  # when a rebuild was last asked for
+
+
+guard(SQLModel.metadata)
 

@@ -10,17 +10,21 @@ local budget, answers = tonumber(ARGV[2]), {}
 
 local function say(key, who, name, text, demo)
   local said = redis.call('GET', key)
-  if said then return {'OK', said} end
+  local refused = said and said:match('^%-(.*)') -- it was not shown, but consoles and the archive have it
+  if said and not refused then return {'OK', said} end
   local until_ms = redis.call('HGET', MUTED, who)
   if until_ms and tonumber(until_ms) > now then return {'MUTED'} end
-  local id = 'c' .. string.format('%d', redis.call('HINCRBY', META, 'cn', 1)) .. '-' .. clock[1]
+  local id = refused or 'c' .. string.format('%d', redis.call('HINCRBY', META, 'cn', 1)) .. '-' .. clock[1]
   local facts = redis.call('HMGET', SHOWN, '*', 'p' .. who)
   local spent, mine = tonumber(facts[1] or 0), tonumber(facts[2] or 0)
   local shown = budget == 0 or (spent < budget and (mine == 0 or spent < budget / 2))
   local fields = {'id', id, 'who', who, 'name', name, 'text', text, 'at', now, 'shown', shown and '1' or '0', 'demo', demo}
-  redis.call('XADD', ALL, 'MAXLEN', '~', 20000, '*', unpack(fields))
+  if not refused then redis.call('XADD', ALL, 'MAXLEN', '~', 20000, '*', unpack(fields)) end
   told = true
-  if not shown then return {'SLOW', 1000} end
+  if not shown then
+    redis.call('SET', key, '-' .. id, 'EX', 60)
+    return {'SLOW', 1000}
+  end
   if budget > 0 then
     redis.call('HINCRBY', SHOWN, '*', 1)
     redis.call('HINCRBY', SHOWN, 'p' .. who, 1)
