@@ -18,7 +18,9 @@ from sqlmodel import col
 from live.infra.db import utc_now
 from live.infra.keys import ALIVE
 from live.offers.actions import clear_shelf
+from live.offers.chain import seal_due
 from live.offers.tables import Offer, Team
+from live.offers.watch import watch
 from live.orders.actions import expire_due, payment_arrived
 from live.payments.actions import ask_provider
 from live.promotions.coupon.actions import end_coupon
@@ -138,6 +140,16 @@ async def purge(tools: Tools, now: datetime) -> int:
     return gone
 
 
+async def audit(tools: Tools, now: datetime) -> int:
+    """Do the books of every live room balance? What does not is written down, and healed where Redis alone is wrong."""
+    return await watch(tools.db, tools.redis, now)
+
+
+async def seal(tools: Tools, now: datetime) -> int:
+    """What was moved since the last seals is sealed, outside the transactions that sell."""
+    return await seal_due(tools.db, now)
+
+
 async def nudge(tools: Tools, now: datetime) -> int:
     """Whatever is undone is nudged again: what the relay missed, what was not due, what a worker died over."""
     del now  # the rows are compared with the database's clock
@@ -153,6 +165,8 @@ SWEEPS: dict[str, tuple[Sweep, int, int]] = {
     "archive": (archive, 2, 4),
     "ask": (ask, 5, 10),
     "nudge": (nudge, 5, 4),
+    "audit": (audit, 5, 10),
+    "seal": (seal, 5, 10),
     "clear": (clear, 60, 10),
     "purge": (purge, 60, 10),
 }

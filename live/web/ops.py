@@ -18,6 +18,7 @@ from live.infra import observe, security
 from live.infra.keys import ALIVE
 from live.migrations.upgrade import configuration
 from live.offers.audit import audit
+from live.offers.watch import figures
 from live.protocol.codes import Code, Refusal
 
 SEEN_SECONDS = 10  # a process that has not been heard of for so long counts as gone
@@ -67,6 +68,10 @@ async def metrics(request: Request) -> Response:
     if peer not in ("127.0.0.1", "::1") and not (token and security.same(given, f"Bearer {token}")):
         raise Refusal(Code.FORBIDDEN)
     body, kind = observe.metrics()
+    try:
+        body += await figures(request.state.db)
+    except (SQLAlchemyError, OSError):
+        pass  # this process's own figures are worth reading when the database is away
     return Response(body, media_type=kind)
 
 

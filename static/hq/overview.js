@@ -10,6 +10,7 @@ import { ImportGoods } from "./import.js";
 import { RoomLinks, roomUrl } from "./links.js";
 import { People } from "./people.js";
 import { Books } from "./books.js";
+import { Watch } from "./watch.js";
 
 const PARTS = ["rooms", "stores", "staff", "goods", "books"];
 const MOST = 300; // rows of the catalogue drawn at once
@@ -93,7 +94,7 @@ export function Overview({ you, held, again }) {
       ${part === "stores" && html`<${Stores} stores=${held.stores} again=${again} />`}
       ${part === "staff" && html`<${People} you=${you} stores=${held.stores} />`}
       ${part === "goods" && html`<${Goods} skus=${held.skus} stores=${held.stores} again=${again} />`}
-      ${part === "books" && html`<${Books} />`}
+      ${part === "books" && html`<${Books} /><${Watch} />`}
     </main>
   </div>`;
 }

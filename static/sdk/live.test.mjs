@@ -143,6 +143,45 @@ test("a reset drops seq, state and versions", async () => {
   assert.equal(w.of("own").length, 1);
 });
 
+test("everybody's frames move our place among own events: a resume asks from there and misses nothing", async () => {
+  const w = world();
+  await w.join();
+  w.push({ r: "demo", s: 10, p: 9, st: {} }); // others' orders
+  w.push({ r: "demo", s: 10, p: 7, st: {} }); // a tick that was overtaken
+  w.push({ own: [[12, 5, { t: "order", no: "1" }]] }); // nothing of ours lies between 5 and 12
+  assert.deepEqual([w.of("ownGap").length, w.of("own").length], [0, 1]);
+  w.push({ own: [[12, 5, { t: "order", no: "1" }]] });
+  assert.equal(w.of("own").length, 1);
+  w.push({ r: "demo", s: 10, p: 30, st: {} });
+  w.drop();
+  await w.clock.run(4000);
+  await w.open();
+  assert.deepEqual(w.last("hello").d, { v: 1, token: "t1", room: "demo", e: "aa", s: 10, p: 30 });
+  w.greet({ rec: true, p: 41, own: [[40, 12, { t: "order", no: "2" }]], ev: [] });
+  assert.deepEqual([w.of("ownGap").length, w.of("own").length], [0, 2]);
+  w.push({ own: [[44, 43, { t: "order", no: "3" }]] }); // 43 is ours and did not come
+  assert.equal(w.of("ownGap").length, 1);
+});
+
+test("a frame with a hole in its events does not move our place among own events", async () => {
+  const w = world();
+  await w.join();
+  w.push({ r: "demo", s: 13, p: 9, ev: [[13, "c", {}]] });
+  await w.clock.run(0);
+  await w.open();
+  assert.deepEqual([w.last("hello").d.s, w.last("hello").d.p], [10, 5]);
+});
+
+test("the whole state after we were too slow takes away what is gone, and older versions stay refused", async () => {
+  const w = world();
+  await w.join({ snap: { st: { "offer:1": [4, { id: 1 }], "left:1": [9, { left: {} }], room: [2, {}] }, chat: [], viewers: 0, likes: 0 } });
+  w.push({ r: "demo", s: 10, p: 5, stale: true, st: { room: [12, { phase: "live" }], "left:1": [9, { left: {} }] } });
+  assert.deepEqual([...w.room.state.keys()].sort(), ["left:1", "room"]);
+  assert.deepEqual(w.of("state").filter(([key]) => key === "offer:1").pop(), ["offer:1", null]);
+  w.push({ r: "demo", s: 10, p: 5, st: { "left:1": [8, { left: { a: 1 } }] } });
+  assert.deepEqual(w.room.state.get("left:1"), { left: {} });
+});
+
 test("own events with a hole before them ask for the orders, with jitter", async () => {
   const w = world();
   await w.join();

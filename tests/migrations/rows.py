@@ -8,7 +8,7 @@ from typing import Any
 Row = dict[str, Any]
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
-# In the order their foreign keys ask for.
+# In the order their foreign keys ask for; a movement before the counter that says it was counted.
 SOUND: dict[str, Row] = {
     "location": {"code": "S1", "name_zh": "一店", "name_en": "One", "active": True},
     "category": {"id": 1, "code": "c", "name_zh": "茶", "name_en": "Tea"},
@@ -23,8 +23,9 @@ SOUND: dict[str, Row] = {
     },
     "room": {"id": "r1", "title_zh": "间", "title_en": "Room", "phase": "live"},
     "offer": {"id": 1, "room_id": "r1", "kind": "sale", "phase": "open", "sku_id": 1, "fen": 5000, "per_person": 2},
-    "allotment": {"offer_id": 1, "location": "S1", "total": 10, "taken": 10, "move_no": 1},
     "movement": {"offer_id": 1, "location": "S1", "move_no": 1, "kind": "HOLD", "qty": 10, "rid": "rid1"},
+    "allotment": {"offer_id": 1, "location": "S1", "total": 10, "taken": 10, "move_no": 1},
+    "movement_seal": {"offer_id": 1, "location": "S1", "from_no": 1, "to_no": 1, "previous": "0", "hash": "1"},
     "quota": {"offer_id": 1, "person": "p:1", "used": 2, "allowed": 2},
     "team": {"id": 1, "offer_id": 1, "size": 4, "held": 2, "paid": 2, "minimum": 2, "state": "filling"},
     "orders": {
@@ -52,6 +53,7 @@ SOUND: dict[str, Row] = {
     },
     "outbox": {"id": 1, "kind": "act", "room_id": "r1"},
     "fence": {"room_id": "r1", "fence": 1},
+    "drift": {"id": 1, "room_id": "r1", "what": "left", "finding": "left:1:S1"},
 }  # fmt: skip
 
 # CHECK -> changes to the sound row that it must refuse, one per side of the rule.
@@ -61,6 +63,8 @@ BROKEN: dict[str, list[Row]] = {
     "ck_coupon_grant_state": [{"state": "SPENT", "order_no": None}],
     "ck_location_code": [{"code": "-"}, {"code": ""}, {"code": "S" * 33}, {"code": "一"}, {"code": "S1\n"}],
     "ck_movement_kind": [{"kind": "GIFT"}, {"kind": "hold"}],
+    "ck_movement_move_no": [{"move_no": 0}, {"move_no": -1}],
+    "ck_movement_seal_range": [{"from_no": 0}, {"from_no": 2}],
     "ck_offer_fen": [{"fen": -1}],
     "ck_offer_kind": [{"kind": "packet"}],
     "ck_offer_per_person": [{"per_person": 0}, {"per_person": -1}],
@@ -114,6 +118,8 @@ SECOND: dict[str, tuple[str, Row]] = {
     "uq_sku_code": ("sku", {"id": 2}),
     "pk_allotment": ("allotment", {"total": 20}),
     "pk_quota": ("quota", {"used": 0}),
+    "pk_movement_seal": ("movement_seal", {"to_no": 2}),
+    "uq_drift_open": ("drift", {"id": 2}),
 }
 
 # What the keys must let pass: a rule that refuses these would stop the shop.
@@ -124,5 +130,7 @@ ALLOWED: dict[str, tuple[str, Row]] = {
     "two attempts without a transaction": ("pay_attempt", {"id": 2, "out_trade_no": "A1-2", "winner": False, "transaction_id": None}),
     "a second refund for another cause": ("refund", {"id": 2, "cause": "late", "out_refund_no": "A1-late", "provider_id": None}),
     "the same order at a second store": ("ticket", {"id": 2, "location": "S2", "code_hash": "h2"}),
+    "a finding that came back after it healed": ("drift", {"id": 2, "healed_at": AT}),
+    "two things the till refused": ("drift", {"id": 2, "finding": None}),
     "a coupon nobody has used yet": ("coupon_grant", {"id": 2, "rid": "rid8", "state": "CLAIMED", "order_no": None}),
 }

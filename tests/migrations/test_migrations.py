@@ -22,6 +22,7 @@ from sqlalchemy.pool import NullPool
 from live.infra.embedded import EmbeddedServers
 from live.migrations.metadata import metadata
 from live.migrations.upgrade import configuration, upgrade
+from live.offers.gate import GATE
 from tests.migrations.rows import ALLOWED, AT, BROKEN, SECOND, SOUND, Row
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +36,10 @@ SELECT c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypm
   LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
   WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
 UNION ALL SELECT conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace
-UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"""
+UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL SELECT pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+  WHERE c.relnamespace = 'public'::regnamespace AND NOT t.tgisinternal
+UNION ALL SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1"""
 
 
 @contextmanager
@@ -77,7 +81,7 @@ def test_a_rule_or_column_the_database_lacks_is_noticed(servers: EmbeddedServers
 
 def test_the_migrations_make_every_table(servers: EmbeddedServers) -> None:
     script = ScriptDirectory.from_config(configuration(servers.database_url))
-    assert [found.revision for found in script.walk_revisions()] == ["0002", "0001"]
+    assert [found.revision for found in script.walk_revisions()] == ["0003", "0002", "0001"]
     with opened(servers.database_url) as connection:
         tables = set(connection.execute(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).scalars())
     assert tables == {table.name for table in metadata.sorted_tables} | {"alembic_version"}
@@ -120,6 +124,13 @@ def test_the_migration_can_be_printed_as_sql(servers: EmbeddedServers) -> None:
     printed = config.output_buffer.getvalue()
     assert printed.count("CREATE TABLE ") == len(metadata.sorted_tables) + 1
     assert [name for name in CHECKS if f"CONSTRAINT {name} CHECK" not in printed] == []
+    assert [rule for rule in GATE if rule not in printed] == []
+
+
+def test_the_rules_of_the_database_stand_in_every_schema(servers: EmbeddedServers) -> None:
+    made = "\n".join(schema(servers.database_url))
+    assert made.count("CREATE TRIGGER ") == sum(rule.startswith("CREATE TRIGGER ") for rule in GATE) == 5
+    assert made.count("CREATE OR REPLACE FUNCTION ") == 2
 
 
 # The rules themselves: alembic compares CHECKs by name only, so each is tried with rows it must refuse.

@@ -51,6 +51,7 @@ STAFF: dict[tuple[str, str], str] = {
     ("POST", "/v1/desk/tickets/{ticket_id}/ready"): DESK,
     ("POST", "/v1/desk/tickets/{ticket_id}/collect"): DESK,
     ("GET", "/v1/audit"): SHOP,
+    ("GET", "/v1/audit/watch"): SHOP,
 }
 VIEWERS = {  # doors of a person's bearer token
     ("GET", "/v1/me/orders"), ("GET", "/v1/me/orders/{no}"), ("POST", "/v1/me/orders/{no}/pay"), ("POST", "/v1/me/orders/{no}/cancel"),

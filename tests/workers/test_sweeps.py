@@ -232,3 +232,16 @@ async def test_the_clock_runs_every_sweep(given: Tools, monkeypatch: pytest.Monk
         with suppress(asyncio.CancelledError):
             await task
         await asyncio.gather(*running.tasks.values(), return_exceptions=True)
+
+
+async def test_the_clock_audits_the_live_room_and_seals_what_was_moved(given: Tools, shop: Shop) -> None:
+    sale = await shop.sale()
+    await shop.take(sale, "p:1", 2)
+    await shop.take(sale, "p:2", 1, at="S2")
+    assert await sweeps.audit(given, NOW) == 2  # the room and the stores' stock
+    assert await sweeps.audit(given, after(seconds=1)) == 0
+    assert await sweeps.seal(given, NOW) == 2
+    assert await sweeps.seal(given, NOW) == 0
+    assert await shop.one("SELECT string_agg(scope || ' ' || balanced, ', ' ORDER BY scope) FROM watched") == "* true, demo true"
+    assert await shop.one("SELECT string_agg(location || ' ' || to_no, ', ' ORDER BY location) FROM movement_seal") == "S1 1, S2 1"
+    assert {"audit", "seal"} <= set(sweeps.SWEEPS)
