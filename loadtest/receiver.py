@@ -428,7 +428,6 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a descriptor per viewer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that started us; when it goes, stdin ends
     gc.disable()  # everything here is freed by reference count; looking for cycles would be pauses of ours in the hub's figures
-    os.nice(5)  # a crowd is many phones: it may not keep Redis or the director from a core they share with it
     os.set_blocking(STDIN, False)
     Receiver().run()
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 import orjson
 from websockets.datastructures import Headers
-from websockets.exceptions import InvalidState
+from websockets.exceptions import InvalidMessage, InvalidState
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import Protocol, Side, State
@@ -37,7 +37,11 @@ logger.setLevel(logging.ERROR)  # bad handshakes are everyday life; the counters
 SKIP_CHAT = 64 * 1024  # bytes waiting in the write buffer: chat is skipped …
 SKIP_STATE = 128 * 1024  # … then state too …
 TOO_SLOW = 256 * 1024  # … then the socket is closed and its client resumes
+ASKED = b"GET /ws"
 END = b"\r\n\r\n"  # of a handshake
+OURS = frozenset({*range(1000, 1016), *Close})  # codes that become metrics: clients may make up thousands
+CONTROL = 125  # bytes of a control frame: the parser counts one between two fragments as part of the message
+BAD = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 FRAGMENTS = 64  # pieces of one message: empty ones would pass any size limit
 FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 5\r\nConnection: close\r\n\r\nbusy\n"
 
@@ -55,7 +59,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "address", "admitted", "behind_since", "commands", "deadline", "fd", "feed", "hub", "identity", "last_heard", "leaving", "parts",
-        "slot", "transport", "ws",
+        "slot", "tail", "transport", "ws",
     )  # fmt: skip
 
     def __init__(self, hub: Hub) -> None:
@@ -63,6 +67,7 @@ class Connection(asyncio.Protocol):
         self.ws: Protocol | None = None  # made with the first bytes: a refused socket costs none
         self.transport: asyncio.Transport | None = None
         self.fd = -1
+        self.tail = b""  # of a handshake that is not whole yet
         self.feed: RoomFeed | None = None
         self.identity: Identity | None = None
         self.admitted = False
@@ -94,10 +99,12 @@ class Connection(asyncio.Protocol):
         if ws is None:
             if self.leaving:
                 return  # turned away: what it still says is read, or the close would become a reset and the answer be lost
-            if data.startswith(b"GET /ws") and self.hub.door.full():
+            if ASKED.startswith(data[: len(ASKED)]) and self.hub.door.full():  # however little of it has come
                 self._turn_away()
                 return
-            self._first(data)
+            ws = self.ws = ServerProtocol(origins=self.hub.origins, extensions=None, logger=logger)
+        if isinstance(ws, ServerProtocol) and ws.state is State.CONNECTING and not self.leaving:
+            self._handshake(ws, data)
             return
         try:
             ws.receive_data(data)
@@ -105,17 +112,23 @@ class Connection(asyncio.Protocol):
             return
         self._events(ws)
 
-    def _first(self, data: bytes) -> None:
-        """The handshake, or its beginning."""
-        hub = self.hub
-        ws = ServerProtocol(origins=hub.origins, extensions=None, max_size=hub.settings.hub_inbound_bytes, logger=logger)
-        self.ws = ws
-        ws.receive_data(data)
+    def _handshake(self, ws: ServerProtocol, data: bytes) -> None:
+        """Some of the handshake. What follows its end waits for our answer: the parser would read it as frames before we spoke."""
+        seen = self.tail + data
+        at = seen.find(END)
+        end = len(data) if at < 0 else at + len(END) - len(self.tail)
+        head, rest = data[:end], data[end:]
+        self.tail = seen[-3:] if at < 0 else b""  # the end may come in two pieces
+        ws.receive_data(head)
+        if isinstance(ws.handshake_exc, InvalidMessage):
+            self._put(BAD)
         self._events(ws)
-        if self.ws is ws and ws.state is State.OPEN and data.find(END) == len(data) - len(END):
-            # It holds on to the request, 2 KiB. What came was the handshake and nothing else, so nothing is lost with it.
+        if self.ws is ws and ws.state is State.OPEN:
+            # It holds on to the request, 2 KiB.
             _cut(ws)
-            self.ws = Protocol(Side.SERVER, max_size=hub.settings.hub_inbound_bytes, logger=logger)
+            self.ws = Protocol(Side.SERVER, max_size=self.hub.settings.hub_inbound_bytes + CONTROL, logger=logger)
+            if rest:
+                self.data_received(rest)
 
     def _events(self, ws: Protocol) -> None:
         for event in ws.events_received():
@@ -136,7 +149,8 @@ class Connection(asyncio.Protocol):
         """Gone, for whatever reason."""
         ws, self.ws, self.transport, self.fd = self.ws, None, None, -1
         if ws is not None:
-            figures.closed.labels(code=str(ws.close_code or 1006)).inc()
+            code = ws.close_code or 1006
+            figures.closed.labels(code=str(code) if code in OURS else "other").inc()
             _cut(ws)
         self.hub.forget(self)
 
@@ -171,7 +185,13 @@ class Connection(asyncio.Protocol):
         forwarded = request.headers.get_all("X-Forwarded-For")
         self.address = client_address(self.address, forwarded, self.hub.settings.proxies)
         path = request.path.split("?", 1)[0]
-        if path != "/ws":
+        if len(request.headers.get_all("Host")) != 1:
+            ws.send_response(ws.reject(400, "one Host\n"))
+        elif path == "/ws" and request.headers.get_all("Sec-WebSocket-Version") not in ([], ["13"]):
+            response = ws.reject(426, "version 13\n")
+            response.headers["Sec-WebSocket-Version"] = "13"
+            ws.send_response(response)
+        elif path != "/ws":
             status, reason, body, kind = self.hub.page(path, request, self.address)
             headers = Headers([("Content-Type", kind), ("Content-Length", str(len(body))), ("Connection", "close")])
             ws.send_response(Response(status, reason, headers, body))
@@ -183,26 +203,32 @@ class Connection(asyncio.Protocol):
             ws.send_response(ws.accept(request))
 
     def _frame(self, ws: Protocol, frame: Frame) -> None:
+        if self.leaving:
+            return  # we said our goodbye: nothing is acted on any more
         if frame.opcode is Opcode.TEXT:
             self.parts = [bytes(frame.data)]
         elif frame.opcode is Opcode.CONT and self.parts is not None:
             self.parts.append(bytes(frame.data))
         elif frame.opcode is Opcode.BINARY:
-            ws.fail(1003, "text only")
+            self._fail(ws, 1003, "text only")
             return
         else:
             return  # control frames were answered by the parser
         if len(self.parts) > FRAGMENTS or sum(map(len, self.parts)) > self.hub.settings.hub_inbound_bytes:
-            ws.fail(1009, "too large")
+            self._fail(ws, 1009, "too large")
         elif frame.fin:
             raw, self.parts = b"".join(self.parts), None
             self._message(ws, raw)
+
+    def _fail(self, ws: Protocol, code: int, why: str) -> None:
+        ws.fail(code, why)
+        self._flush()
 
     def _message(self, ws: Protocol, raw: bytes) -> None:
         try:
             raw.decode()
         except UnicodeDecodeError:
-            ws.fail(1007, "not UTF-8")
+            self._fail(ws, 1007, "not UTF-8")
             return
         try:
             command = parse(raw)
@@ -314,6 +340,9 @@ class Connection(asyncio.Protocol):
     def close(self, code: Close, after: int = 0) -> None:
         """Say `bye` (some clients never see close codes), then close."""
         ws = self.ws
+        if ws is not None and ws.state is State.CLOSING and not self.leaving:
+            self._flush()  # the parser has closed already: let that be read
+            return
         if ws is None or ws.state is not State.OPEN:
             if self.transport is not None:
                 self.transport.abort()
@@ -327,6 +356,10 @@ class Connection(asyncio.Protocol):
 
 
 def _cut(ws: Protocol) -> None:
-    """A parser refers to itself; without this only a full collection would free it."""
+    """A parser refers to itself, and so does what it failed with; without this only a full collection would free them."""
     ws.parser.close()
     del ws.parser
+    for error in (ws.handshake_exc, ws.parser_exc):
+        if error is not None:
+            error.__traceback__ = error.__cause__ = error.__context__ = None
+    ws.handshake_exc = ws.parser_exc = None

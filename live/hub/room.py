@@ -32,7 +32,7 @@ LINGER = 30.0  # seconds a room without viewers is kept, so that a reconnecting 
 UNKNOWN = 0.25  # seconds between looks at a room that is not in Redis
 QUIET = 1.0  # seconds without news after which a room is looked at less often …
 IDLE = 0.5  # … this many seconds apart; a nudge wakes it
-CALM = 0.2  # seconds: after a tick that took t the next begins t * (1 + t / CALM) later, so the longer it takes the more is left for others
+CALM = 0.15  # seconds: after a tick that took t the next begins t * (1 + (t / CALM)²) later: the longer it takes, the more is left
 STRETCH = 1.0  # seconds between ticks at most, however long a sweep takes
 COUNTS = 1.0  # seconds between frames that tell nothing but the number of viewers and likes
 
@@ -88,7 +88,7 @@ class RoomFeed:
                 self._catch_up()
                 if is_due:  # a tick that took long stretches the next ones instead of eating the loop
                     took = self._tick.push.took if self._tick is not None else 0.0
-                    due = now + min(STRETCH, max(tick, took * (1 + took / CALM)))
+                    due = now + min(STRETCH, max(tick, took * (1 + (took / CALM) ** 2)))
                 self._tick = None
                 await self._pause(due)
             except (RedisError, OSError) as error:

@@ -244,7 +244,7 @@ class Hub:
         recent = await self.redis.zrangebyscore(security.REVOKED, time.time() - security.REVOKED_SECONDS, "+inf", withscores=True)
         self.not_before = {sub: value for sub, value in self.not_before.items() if float(value) > time.time() - security.REVOKED_SECONDS}
         for sub, moment in recent:
-            if self.not_before.get(sub.decode()) is None:
+            if float(self.not_before.get(sub.decode(), 0)) < moment:
                 self._end_sockets(sub.decode(), str(moment).encode())
 
     async def watch(self) -> None:

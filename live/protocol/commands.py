@@ -175,7 +175,7 @@ def _refusal(error: ValidationError, raw: bytes | str) -> Refusal:
     facts = _id(raw)
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         return Refusal(Code.UNKNOWN, field="t", **facts)
-    where = ".".join(str(part) for part in first["loc"][1:]) or "frame"
+    where = ".".join(str(part) for part in first["loc"][1:])[:64] or "frame"
     return Refusal(Code.BAD_REQUEST, field=where, why=kind, **facts)
 
 
