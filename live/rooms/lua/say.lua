@@ -3,7 +3,7 @@
 -- Consoles and the archive get all of them; beyond the budget the sender is told.
 -- KEYS: meta, chat, chat:all, muted, this second's `shown` key (hash: person -> comments, '*' -> all), then the `say` key of each comment.
 -- ARGV: room, budget per second, JSON [[who, name, text, `1` from the demo's crowd]…]
--- Answer, per comment: {OK, id} | {MUTED} | {SLOW, wait ms}; a resend gets the first answer's id.
+-- Answer: per comment {OK, id} | {MUTED} | {SLOW, wait ms}; a resend gets the first answer's id.
 -- include: live.infra/nudge
 local CHAT, ALL, MUTED, SHOWN = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local budget, answers = tonumber(ARGV[2]), {}

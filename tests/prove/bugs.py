@@ -1,0 +1,108 @@
+"""Bugs that a shop like this has had, here or elsewhere. `--planted` plants one after the other; a proof that misses one proves nothing.
+
+`model` changes the model, which the kinds `model` and `simulation` walk; `shop` changes the real scripts and functions under `machine`,
+where the model beside them is left as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.prove.patches import Code, Lua, Patch, Value
+
+TURNSTILE = "tests.prove.model.turnstile:Turnstile."
+BOOKS = "tests.prove.model.books:Books."
+LEDGER = "tests.prove.model.ledger:Ledger."
+SCRIPTS = "live.offers.reservations:_"
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """One bug."""
+
+    name: str
+    model: tuple[Patch, ...] = ()
+    shop: tuple[Patch, ...] = ()
+
+
+BUGS = (
+    Bug("units given back without asking XDEL",
+        (Code(TURNSTILE + "settle", "if self.intents.pop(intent.id, None) is not None:", "if [self.intents.pop(intent.id, None)]:"),),
+        (Lua(SCRIPTS + "settle", "redis.call('XDEL', INTENTS, intent.id) == 1", "redis.call('XDEL', INTENTS, intent.id) >= 0"),)),
+    Bug("success before the commit",
+        (Code("tests.prove.model.world:World.ledger", "ledger.begin(books)",
+              "ledger.begin(books); [self._told(i, 'booked:' + number(one.rid)) for one in ledger.batch "
+              "for i, buyer in enumerate(self.buyers) if buyer.rid == one.rid]"),)),
+    Bug("the phase checked before the rid",
+        (Code(TURNSTILE + "reserve", "record = self.records.get(tap.rid)",
+              "record = self.records.get(tap.rid) if not self.check(tap, now)[0] else None"),),
+        (Lua(SCRIPTS + "reserve", "local record = redis.call('GET', key)",
+             "local record = offers[intent.lines[1][1]].phase == 'open' and redis.call('GET', key)"),)),
+    Bug("the limit kept by Redis alone",
+        (Code(BOOKS + "use", "if not 0 <= used <= self.cards[person[0]].k:", "if used < 0:"),
+         Code("tests.prove.model.books:_Room.take", "qty > self.books.cards[offer].k", "qty > 999"))),
+    Bug("the fence not read by the till",
+        (Code(BOOKS + "book", "[intent for intent in intents if intent.fence == fence]", "list(intents)"),),
+        (Code("live.offers.till:book", "[intent for intent in intents if intent.fence == fence]", "list(intents)"),)),
+    Bug("the fence read and not held",
+        (Code("tests.prove.model.world:World._may_raise", "any(each.held is not None for each in self.ledgers)", "False"),)),
+    Bug("run_id not read by the turnstile",
+        (Code(TURNSTILE + "reserve", " or self.run_id != self.server", ""),
+         Code(TURNSTILE + "sound", " or self.run_id != self.server", "")),
+        (Lua(SCRIPTS + "reserve", "not guard[1] or guard[2] ~= mine", "not guard[1]"),)),
+    Bug("a release booked twice",
+        (Code(BOOKS + "give_back", "if cause in self.moves:",
+              "if cause in self.moves and (cause := (*cause[:2], cause[2] + '2')) in self.moves:"),)),
+    Bug("each line of a bundle checked alone",
+        (Code(TURNSTILE + "check", "need[offer] = need.get(offer, 0) + qty", "need[offer] = qty"),),
+        (Lua(SCRIPTS + "reserve", "need[o] = need[o] + line[2]", "need[o] = line[2]"),)),
+    Bug("an ask booked like a tap",
+        (Code(BOOKS + "_decide", "if intent.ask:", "if False:"),),
+        (Code("live.offers.till:_decide", "    if intent.ask:\n", "    if False:\n"),)),
+    Bug("the rid's record not written",
+        (Code(TURNSTILE + "reserve", 'self.records[tap.rid] = ("I", intent_id, self.fence, tap.hash)', "pass"),),
+        (Lua(SCRIPTS + "reserve", "redis.call('SET', key, 'I|'", "redis.call('SET', key .. 'x', 'I|'"),)),
+    Bug("adjust without its move_no",
+        (Code(TURNSTILE + "adjust", "if self.move.get(place, 0) >= number:", "if False:"),),
+        (Lua(SCRIPTS + "adjust", ">= tonumber(ARGV[4]) then return 0", ">= 1e9 then return 0"),)),
+    Bug("settle does not raise the move_no",
+        (Code(TURNSTILE + "settle", "for place, number in moves:", "for place, number in ():"),),
+        (Lua(SCRIPTS + "settle", "for _, move in ipairs(batch.moves) do", "for _, move in ipairs({}) do"),)),
+    Bug("a rebuild under the old fence",
+        (Code(LEDGER + "raise_fence", "books.fence += 1", "books.fence += 0 if books.fence else 1"),
+         Code(TURNSTILE + "clear", "(self.fence or 0) >= fence", "(self.fence or 0) > fence"))),
+    Bug("a rebuild that keeps old intents",
+        (Code(TURNSTILE + "clear", "self.shown, self.intents):", "self.shown):"),),
+        (Value("live.offers.rebuild:FORGOTTEN", ("log", "state", "own", "ownlast", "ownver", "muted")),)),
+    Bug("a quota that is not given back",
+        (Code(BOOKS + "give_back", "if used and entry.who is not None:", "if False:"),),
+        (Code("live.offers.till:_move", "if used:", "if False:"),)),
+    Bug("a seat counted when it is paid",
+        (Code(BOOKS + "_write", "draft.seat(offer, held=qty)", "pass"), Code(BOOKS + "order", "self.seat(offer, held=-qty, paid=qty)",
+                                                                          "self.seat(offer, paid=qty)")),
+        (Code("live.offers.till:_write", "for offer, qty in sorted(seats.items()):", "for offer, qty in ():"),)),
+    Bug("a halved group loses an intent",
+        (Code(BOOKS + "_decide", 'if known is not None:', "if False:"),
+         Code(BOOKS + "commit", "self.commit(intents[middle:], fence)",
+              "self.commit(intents[middle + 1 :], fence) if intents[middle + 1 :] else Booking(())"),)),
+    Bug("a known rid answered with a new order",
+        (Code(TURNSTILE + "reserve", 'return ("KNOWN", record)', "pass"), Code(BOOKS + "_decide", "if known is not None:", "if False:"),
+         Code(BOOKS + "write_order", "if intent.rid in self.orders:", "if False:")),
+        (Lua(SCRIPTS + "reserve", "  if record then\n", "  if false then\n"),)),
+    Bug("units given back twice to a team",
+        (Code(TURNSTILE + "_give_back", "self.seats[offer] += qty", "self.seats[offer] += 2 * qty"),),
+        (Lua(SCRIPTS + "settle", "redis.call('HINCRBY', key, 'seats', line[3])", "redis.call('HINCRBY', key, 'seats', 2 * line[3])"),)),
+    Bug("a missing counter read as zero",
+        (Code(TURNSTILE + "check", "if have is None and place in self.cards[offer].places:", "if False:"),),
+        (Lua(SCRIPTS + "reserve", "if not have and (',' .. o.places", "if false and (',' .. o.places"),)),
+    Bug("the record of a refused tap is kept",
+        (Code(TURNSTILE + "settle", "self.records.pop(intent.rid, None)", "pass"),),
+        (Lua(SCRIPTS + "settle", "redis.call('DEL', KEYS[4 + i])", "redis.call('EXISTS', KEYS[4 + i])"),)),
+    Bug("an offer's end gives the rest back before buyers in time are booked",
+        (Code(LEDGER + "row", "self.drain(books, redis)", "pass"),),
+        (Code("live.offers.ledger:RoomLedger._house", "await self._drain()", "pass"),)),
+    Bug("what was delivered and not settled is never swept",
+        (Code(LEDGER + "steps", 'found.append("sweep")', "pass"),)),
+    Bug("a movement that was told to nobody is skipped by the successor",
+        (Code(LEDGER + "crash", "None, (), True, (), (), (), None", "None, (), False, (), (), (), None"),)),
+)  # fmt: skip
