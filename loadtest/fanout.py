@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -65,7 +66,10 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--states", type=float, default=1000, help="state changes a second, over 5 keys")
     parser.add_argument("--criticals", type=float, default=2, help="critical events a second")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of slices for the ratio; 0: no ratio")
-    parser.add_argument("--pin", action="store_true", help="hubs on the first cores, everything else on the others")
+    parser.add_argument(
+        "--pin", action=argparse.BooleanOptionalAction,
+        help="hubs on the first cores, everything else on the others; the default where there are more cores than hubs",
+    )  # fmt: skip
     parser.add_argument("--find-max", action="store_true", help="raise the comments step by step while their p99 is within 400 ms")
     parser.add_argument("--stalled", type=int, default=0, help="viewers that stop reading in the middle")
     parser.add_argument("--stall-seconds", type=float, default=30.0, help="for how long they do")
@@ -86,6 +90,8 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     if options.profile == "single" and (options.tls or options.pairs < 1):
         parser.error("--profile single is about the ratio: without --tls, and with --pairs")
     options.pairs = 0 if options.tls else options.pairs
+    if options.pin is None:  # a crowd that takes turns with its hub on one core would measure the scheduler
+        options.pin = len(os.sched_getaffinity(0)) > options.hubs
     return options
 
 
