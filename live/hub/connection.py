@@ -359,7 +359,10 @@ def _cut(ws: Protocol) -> None:
     """A parser refers to itself, and so does what it failed with; without this only a full collection would free them."""
     ws.parser.close()
     del ws.parser
-    for error in (ws.handshake_exc, ws.parser_exc):
-        if error is not None:
+    for failed in (ws.handshake_exc, ws.parser_exc):
+        error: BaseException | None = failed
+        while error is not None:
+            following = error.__cause__ or error.__context__
             error.__traceback__ = error.__cause__ = error.__context__ = None
+            error = following
     ws.handshake_exc = ws.parser_exc = None

@@ -93,7 +93,6 @@ class RoomFeed:
                 await self._pause(due)
             except (RedisError, OSError) as error:
                 log.warning("room.unread", room=self.room, error=str(error)[:200])
-                self.waiting = [one for one in self.waiting if one.connection.open]
                 await asyncio.sleep(0.1)
             except asyncio.CancelledError:
                 if self._reading is not None:
@@ -172,6 +171,7 @@ class RoomFeed:
 
     def _asked(self) -> Position:
         """Where to read from: what is held, or further back for those who wait for older events. One read serves all of them."""
+        self.waiting = [one for one in self.waiting if one.connection.open]
         at = self.picture.at
         at.chat_all = at.chat_all if self.consoles else ""
         seq, own = at.seq, at.own
@@ -227,7 +227,6 @@ class RoomFeed:
             if now - one.since > self.hub.settings.hub_hello_seconds:
                 one.connection.refuse(one.command.id, Refusal(Code.NOT_FOUND, what="room"))
                 one.connection.close(Close.NO_ROOM)
-        self.waiting = [one for one in self.waiting if one.connection.open]
 
     def hopeless(self, lines: list[tuple[int, int]], at: list[str]) -> str | None:
         """Whether a first try cannot succeed by the state of this tick. Older state refuses nobody."""

@@ -38,6 +38,7 @@ export class Mirror {
 
   /** One tick. False when critical events are missing: resume from the position held. State is merged before events are told. */
   tick(frame) {
+    if (frame.stale) for (const key of [...this.state.keys()]) if (!frame.st?.[key]) this.#put(key, null); // the whole map: what is not in it is gone
     this.#merge(frame.st);
     if (frame.v) this.#counted({ viewers: frame.v[0], likes: frame.v[1] });
     for (const [seq, type, body] of frame.ev || []) {

@@ -19,6 +19,7 @@ from live.infra.db import Database
 from live.infra.security import Tokens
 from live.offers.ledger import Ledger
 from live.settings import Settings
+from tests.hub.stage import Stage, a_stage
 from tests.offers.shop import make_shop
 from workers.ledger import hands
 
@@ -107,3 +108,10 @@ async def house(settings: Settings, database: Database, redis: Redis) -> AsyncIt
     await asyncio.gather(*(client.close() for client in found.clients))
     stop.set()
     await asyncio.gather(hub, ledger)
+
+
+@pytest_asyncio.fixture
+async def stage(settings: Settings, redis: Redis) -> AsyncIterator[Stage]:
+    """A hub and a room that needs no SQL, on an emptied Valkey."""
+    async with a_stage(settings) as found:
+        yield found
