@@ -102,7 +102,8 @@ def raised(options: argparse.Namespace) -> dict[str, str]:
         # The bare loop has no pings to answer either, so nobody is closed for silence.
         more |= {"LIVE_HUB_EVENTS_PER_FRAME": 1, "LIVE_HUB_SILENT_SECONDS": 3600}
     if options.stalled:
-        more["LIVE_HUB_BEHIND_SECONDS"] = options.stall_seconds + BEHIND_MARGIN
+        # A hub does not read a socket that does not read it, so whoever stalls is silent too.
+        more["LIVE_HUB_BEHIND_SECONDS"] = more["LIVE_HUB_SILENT_SECONDS"] = options.stall_seconds + BEHIND_MARGIN
     if options.tls:
         more["LIVE_TRUSTED_PROXIES"] = PROXIES
     comments = options.comments * (STEP**STEPS if options.find_max else 1)

@@ -34,6 +34,7 @@ FEW, NAP = 64, 0.0005  # after a turn with fewer sockets a short rest: waking fo
 WINDOW = 200  # handshakes under way together, far below a listen queue
 GREETED = 8.0  # seconds to open and be greeted, else another try; as static/sdk/live.js
 STDIN = 0
+NOTHING = Step(None, (), 0, 0, 0)
 GROUPS = ("crowd", "aside")
 
 
@@ -81,6 +82,8 @@ class Receiver:
 
     def _read(self, ready: list[tuple[int, int]]) -> None:
         viewers, read = self.viewers, self.read
+        last_held: Held | None = None
+        last, last_step = b"", NOTHING
         for fd, _ in ready:
             viewer = viewers.get(fd)
             if viewer is None:
@@ -99,10 +102,13 @@ class Receiver:
             if viewer.rest:
                 self._take(viewer, held, viewer.rest + data)
                 continue
-            step = held.steps.get(data)
-            if step is None:
-                self._take(viewer, held, data)
-                continue
+            if held is not last_held or data != last:  # most read what the one before read: comparing is cheaper than hashing
+                step = held.steps.get(data)
+                if step is None:
+                    self._take(viewer, held, data)
+                    continue
+                last_held, last, last_step = held, data, step
+            step = last_step
             if step.to is not None:
                 viewer.held = step.to
             viewer.got.append(step)

@@ -32,7 +32,8 @@ LINGER = 30.0  # seconds a room without viewers is kept, so that a reconnecting 
 UNKNOWN = 0.25  # seconds between looks at a room that is not in Redis
 QUIET = 1.0  # seconds without news after which a room is looked at less often …
 IDLE = 0.5  # … this many seconds apart; a nudge wakes it
-CALM = 0.15  # seconds: after a tick that took t the next begins t * (1 + (t / CALM)²) later: the longer it takes, the more is left
+SHARE = 1.8  # a tick begins so many times the last one's duration after it: nearly half of a core stays for everything else …
+CALM = 0.15  # … and from a tick of so many seconds on ever more: something else needs the machine
 STRETCH = 1.0  # seconds between ticks at most, however long a sweep takes
 COUNTS = 1.0  # seconds between frames that tell nothing but the number of viewers and likes
 
@@ -88,7 +89,7 @@ class RoomFeed:
                 self._catch_up()
                 if is_due:  # a tick that took long stretches the next ones instead of eating the loop
                     took = self._tick.push.took if self._tick is not None else 0.0
-                    due = now + min(STRETCH, max(tick, took * (1 + (took / CALM) ** 2)))
+                    due = now + min(STRETCH, max(tick, took * (SHARE + max(0.0, took / CALM - 1))))
                 self._tick = None
                 await self._pause(due)
             except (RedisError, OSError) as error:
