@@ -34,7 +34,6 @@ from live.rooms.actions import begin_stop, create_room, edit_room, mute, pin, st
 from tests.conftest import PICKUP
 from tests.hub.conftest import House
 from tests.hub.crowd import Viewer, until
-from tests.hub.peer import PATIENCE
 from tests.offers.shop import coupon, group, sale
 from tests.orders.stage import Provider
 
@@ -159,9 +158,11 @@ class Show:
     async def settled(self) -> None:
         """Wait until the ledger has nothing to do."""
         waiting = "SELECT count(*) FROM outbox WHERE kind <> 'job'"
-        async with asyncio.timeout(PATIENCE):
-            while await self.one(waiting) or await self.house.redis.xlen(room_key("r1", "intents")):
-                await asyncio.sleep(0.01)
+        for _ in range(1_000):
+            if not await self.one(waiting) and not await self.house.redis.xlen(room_key("r1", "intents")):
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("never: a ledger at rest")
 
     async def look(self) -> None:
         """Whoever was here holds what Redis has and what somebody new is given; own news are the newest of SQL."""
