@@ -21,9 +21,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,7 +34,7 @@ from loadtest.held import LANES
 from loadtest.pairs import Bare, arrived, measure
 from loadtest.proxy import PROXIES
 from loadtest.roomful import Roomful, limits, roomful
-from loadtest.stage import StageError
+from loadtest.verdict import verdict
 
 BURST = 100_000  # frames of a slice, all viewers together: some 0.6 s of writing
 PAD = 70  # characters that make a critical event's frame some 150 bytes
@@ -267,25 +265,7 @@ def faults(report: Mapping[str, Any], options: argparse.Namespace) -> list[str]:
 def main() -> int:
     """Run, print, and say by the exit code whether it was good."""
     options = arguments()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the house is ended and its folder deleted
-    try:
-        import uvloop
-    except ImportError:
-        runner = asyncio.run
-    else:
-        runner = uvloop.run
-    try:
-        report = runner(fanout(options))
-    except (StageError, OSError, TimeoutError) as error:
-        print(f"fanout: {error or type(error).__name__}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    wrong = faults(report, options)
-    for fault in wrong:
-        print(f"FAULT {fault}", flush=True)
-    print(json.dumps(report), flush=True)
-    return 1 if wrong else 0
+    return verdict("fanout", fanout(options), lambda report: faults(report, options))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import bisect
-import json
 import math
 import os
 import random
@@ -42,6 +41,7 @@ from loadtest.pace import percentile
 from loadtest.roomful import MOST, ROOM, SPARE, USUAL_MOST, Roomful, roomful
 from loadtest.stage import StageError
 from loadtest.statements import UNKNOWN, Statements
+from loadtest.verdict import verdict
 
 SIGNALS = {"kill": signal.SIGKILL, "drain": signal.SIGTERM}
 PACE = 0.5  # seconds between critical events, and between own events
@@ -270,19 +270,7 @@ def faults(report: Mapping[str, Any], max_seconds: float | None) -> list[str]:
 def main() -> int:
     """Run, print, and say by the exit code whether it was good."""
     options = arguments()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the house is ended and its folder deleted
-    try:
-        report = asyncio.run(reconnect(options))
-    except (StageError, OSError, TimeoutError) as error:
-        print(f"reconnect: {error or type(error).__name__}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    wrong = faults(report, options.max_seconds)
-    for fault in wrong:
-        print(f"FAULT {fault}", flush=True)
-    print(json.dumps(report), flush=True)
-    return 1 if wrong else 0
+    return verdict("reconnect", reconnect(options), lambda report: faults(report, options.max_seconds))
 
 
 if __name__ == "__main__":

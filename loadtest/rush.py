@@ -11,11 +11,8 @@ state the hub holds already, which would only flatter the figure (`refused_p99_m
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
-import json
 import math
-import signal
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -23,8 +20,9 @@ from typing import Any
 from loadtest import processes
 from loadtest.doors import DirectDoor, SocketDoor, bare_limit
 from loadtest.pace import arrivals, percentile
-from loadtest.stage import House, StageError, house, open_sale, owner
+from loadtest.stage import House, house, open_sale, owner
 from loadtest.storm import Storm
+from loadtest.verdict import verdict
 
 ROOM = "storm"
 PER_PERSON = 99  # the most an offer allows: the storm is for the stock, not for the limit per person
@@ -151,25 +149,7 @@ def faults(report: Mapping[str, Any], options: argparse.Namespace) -> list[str]:
 def main() -> int:
     """Run, print, and say by the exit code whether it was good."""
     options = arguments()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the house is ended and its folder deleted
-    try:
-        import uvloop
-    except ImportError:
-        runner = asyncio.run
-    else:
-        runner = uvloop.run
-    try:
-        report = runner(rush(options))
-    except (StageError, OSError, TimeoutError) as error:
-        print(f"rush: {error or type(error).__name__}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    wrong = faults(report, options)
-    for fault in wrong:
-        print(f"FAULT {fault}", flush=True)
-    print(json.dumps(report), flush=True)
-    return 1 if wrong else 0
+    return verdict("rush", rush(options), lambda report: faults(report, options))
 
 
 if __name__ == "__main__":
