@@ -117,7 +117,9 @@ class Desk:
     def _refresh(self, connection: Connection, command: Refresh) -> None:
         identity = self.hub.tokens.read(command.d.token)
         held = connection.identity
-        if held is None or identity.sub != held.sub or identity.role != held.role or self.hub.is_revoked(identity):
+        if held is None or self.hub.is_revoked(identity):
+            raise Refusal(Code.UNAUTHORISED)
+        if (identity.sub, identity.role, identity.room) != (held.sub, held.role, held.room):
             raise Refusal(Code.UNAUTHORISED)
         connection.identity = identity
         connection.reply(command.id, {"exp": identity.exp * 1000})

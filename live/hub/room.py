@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("hub")
 
 LINGER = 30.0  # seconds a room without viewers is kept, so that a reconnecting crowd finds it warm
+LOST = 3  # times a hello's deadline until a room does not exist: by then our own client has come back, so a slow rebuild ends nobody's show
 UNKNOWN = 0.25  # seconds between looks at a room that is not in Redis
 QUIET = 1.0  # seconds without news after which a room is looked at less often …
 IDLE = 0.5  # … this many seconds apart; a nudge wakes it
@@ -225,7 +226,7 @@ class RoomFeed:
         """No such room here: it is being rebuilt, which takes a second or two, or it does not exist."""
         now = time.monotonic()
         for one in self.waiting:
-            if now - one.since > self.hub.settings.hub_hello_seconds:
+            if now - one.since > LOST * self.hub.settings.hub_hello_seconds:
                 one.connection.refuse(one.command.id, Refusal(Code.NOT_FOUND, what="room"))
                 one.connection.close(Close.NO_ROOM)
 

@@ -278,11 +278,10 @@ class RoomLedger:
         """An act or a count. True when it is done with."""
         if kind == "count":
             return await roomlog.count(self.redis, self.room, key, payload["version"], payload["value"]) >= 0
-        applied = await roomlog.apply(self.redis, self.room, payload)
         for event, body in payload["events"]:
-            if event == "comment.withdrawn" and applied >= 0:
+            if event == "comment.withdrawn":  # before it is told: a hub that begins in between would keep it
                 await roomlog.withdraw(self.redis, self.room, body["id"])
-        return applied >= 0
+        return await roomlog.apply(self.redis, self.room, payload) >= 0
 
     async def _house(self, row_id: int, payload: dict[str, Any]) -> bool:
         """A movement of the shop. One that can never be booked is parked after some tries, with a drift row, and stops nobody else."""
