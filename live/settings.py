@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     hub_drain_seconds: float = 2.0  # how long a stopping hub waits for closing handshakes
     hub_absent_ms: int = 2_000  # nobody is asked back sooner: a hub needs that to be started again, and who knocks in vain backs off far
     hub_return_ms: int = 5_000  # after that, clients of a stopping hub come back spread over this …
-    hub_spread_ms: int = 7_000  # … and those of one that died over this: 10,000 are 1,400 handshakes a second
+    hub_spread_ms: int = 6_000  # … and those of one that died over this: 10,000 are 1,700 handshakes a second
     comment_budget_per_second: int = 40  # more is unreadable; the norm of large platforms (20-40)
     comment_max_characters: int = 200
     comment_words: str = ""  # comma-separated; refused besides the built-in list
