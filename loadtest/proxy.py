@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from loadtest.stage import StageError, _ends_with_us, _free_port
+from loadtest.stage import StageError, ends_with_us, free_port
 
 READY_SECONDS = 10.0  # it starts in a tenth of one
 PROXIES = "127.0.0.1"  # what LIVE_TRUSTED_PROXIES must be: each viewer keeps its own address
@@ -58,12 +58,12 @@ async def proxy(hub_url: str) -> AsyncIterator[tuple[str, str]]:
     if program is None:
         raise StageError("--tls needs the program nginx; install it, on Debian with `apt-get install nginx-light`")
     with tempfile.TemporaryDirectory(prefix="live-proxy-") as name:
-        folder, port = Path(name), _free_port()
+        folder, port = Path(name), free_port()
         _certificate(folder)
         user = "user root;\n" if os.geteuid() == 0 else ""  # else its workers could not read the folder
         (folder / "nginx.conf").write_text(CONFIG.format(user=user, folder=folder, port=port, hub=urlsplit(hub_url).netloc))
         words = (program, "-p", name, "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log"), "-g", "daemon off;")
-        process = await asyncio.create_subprocess_exec(*words, preexec_fn=_ends_with_us, start_new_session=True)
+        process = await asyncio.create_subprocess_exec(*words, preexec_fn=ends_with_us, start_new_session=True)
         try:
             await _ready(process, port, folder)
             yield f"wss://127.0.0.1:{port}{urlsplit(hub_url).path}", str(folder / "certificate")

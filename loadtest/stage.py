@@ -69,7 +69,7 @@ async def house(raised: Mapping[str, str]) -> AsyncIterator[House]:
     """Start `live up` with the settings `raised` on top of the defaults, end it and delete its folder afterwards. Raises StageError."""
     folder = Path(tempfile.mkdtemp(prefix="live-load-"))
     log = folder / "up.log"
-    web, hub = _free_port(), _free_port()
+    web, hub = free_port(), free_port()
     secret = secrets.token_urlsafe(32)
     # A setting of the user's own shop must neither change the measurement nor lead the load there.
     env = {name: value for name, value in os.environ.items() if not name.startswith("LIVE_")}
@@ -77,7 +77,7 @@ async def house(raised: Mapping[str, str]) -> AsyncIterator[House]:
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "live.cli", "up"), env=env, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output,
-            preexec_fn=_ends_with_us, start_new_session=True,
+            preexec_fn=ends_with_us, start_new_session=True,
         )  # fmt: skip
     try:
         found = House(process.pid, env, f"http://127.0.0.1:{web}", f"ws://127.0.0.1:{hub}/ws", "", secret, {})
@@ -89,13 +89,14 @@ async def house(raised: Mapping[str, str]) -> AsyncIterator[House]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _ends_with_us() -> None:
+def ends_with_us() -> None:
     """In the child: SIGTERM when this program dies, even by SIGKILL, so that no house is left behind (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, int(signal.SIGTERM), 0, 0, 0)  # 1: PR_SET_PDEATHSIG
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         return int(door.getsockname()[1])

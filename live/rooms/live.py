@@ -73,11 +73,6 @@ def _said(answer: Sequence[Any]) -> Said:
     return Said(code="muted") if tag == "MUTED" else Said(code="slow_down", wait=int(answer[1]))
 
 
-async def say(redis: Redis, room: str, who: str, name: str, cid: str, text: str, manners: Manners, demo: bool = False) -> Said:
-    """Say one comment."""
-    return (await say_all(redis, room, [Remark(who, name, cid, text, demo)], manners))[0]
-
-
 async def like(redis: Redis, room: str, n: int) -> None:
     """Add likes to the room's number."""
     await redis.incrby(room_key(room, "likes"), n)

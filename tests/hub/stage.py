@@ -23,11 +23,12 @@ from live.infra.keys import room_key
 from live.infra.redis import connect
 from live.infra.roomlog import Look, Position
 from live.infra.security import Tokens
-from live.rooms.live import Manners, Said, say
+from live.rooms.live import Manners, Said
 from live.settings import Settings
 from tests.conftest import SECRET
 from tests.hub.crowd import ROOM, Viewer, until
 from tests.hub.peer import PATIENCE
+from tests.rooms.saying import say
 
 NEW_ROOM = {"fence": "1", "run_id": "x", "seq": "0", "sv": "0", "own": "0"}  # as a rebuild leaves it, besides epoch and act_no
 Log = dict[str, list[tuple[str, dict[str, Any]]]]  # epoch → events in order

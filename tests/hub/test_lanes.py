@@ -23,6 +23,7 @@ from live.settings import Settings
 from tests.hub.crowd import ROOM, Viewer, counted, until
 from tests.hub.peer import PATIENCE
 from tests.hub.stage import Gate, Stage, a_stage
+from tests.rooms.saying import say
 
 BEFORE, ALL = 6, 20  # sockets a slowed sweep has written when something happens, of so many
 
@@ -341,10 +342,10 @@ async def test_who_is_over_the_budget_is_told_and_only_consoles_hear_it(settings
 @pytest.mark.usefixtures("one_second")
 async def test_a_comment_sent_again_with_its_id_is_said_once_everywhere(stage: Stage) -> None:
     manners = Manners(budget=1)
-    assert (await live.say(stage.redis, ROOM, "g:1", "A", "cid-00001", "first", manners)).id
+    assert (await say(stage.redis, ROOM, "g:1", "A", "cid-00001", "first", manners)).id
     for _ in range(3):
-        assert (await live.say(stage.redis, ROOM, "g:2", "B", "cid-00002", "second", manners)).code == "slow_down"
-    again = await live.say(stage.redis, ROOM, "g:1", "A", "cid-00001", "first", manners)
+        assert (await say(stage.redis, ROOM, "g:2", "B", "cid-00002", "second", manners)).code == "slow_down"
+    again = await say(stage.redis, ROOM, "g:1", "A", "cid-00001", "first", manners)
     assert again.id
     said = [fields[b"text"] for _, fields in await stage.redis.xrange(room_key(ROOM, "chat:all"))]
     assert said == [b"first", b"second"]  # a refused one may be shown to consoles, but not once per try

@@ -10,7 +10,8 @@ from redis.asyncio import Redis
 
 from live.infra.keys import room_key
 from live.rooms import rules
-from live.rooms.live import Manners, Said, like, say
+from live.rooms.live import Manners, Said, like
+from tests.rooms.saying import say
 
 FREE = Manners(budget=0)
 
