@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     # Hub
     hubs: int = Field(default=1, ge=1, le=64)  # hub processes `live up` runs on one port: one core each; more than cores only adds reads
     hub_tick_ms: int = 100  # state and chat; below this a phone cannot show the difference
-    hub_critical_ms: int = 20  # least distance between two reads of a room, so between two critical sweeps
+    hub_critical_ms: int = 10  # least distance between two reads of a room, so between two critical sweeps; an event waits half of it
     hub_events_per_frame: int = Field(default=300, ge=1)  # as many as a resume replays; a frame then stays below 100 KiB
     hub_inbound_bytes: int = 4096  # the largest command is a buy of a few lines, under 1 KiB
     hub_hello_seconds: float = 5.0  # an unauthenticated socket is closed after this

@@ -66,7 +66,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=5, help="pairs of slices for the ratio; 0: no ratio")
     parser.add_argument(
         "--pin", action=argparse.BooleanOptionalAction,
-        help="hubs on the first cores, everything else on the others; the default where there are more cores than hubs",
+        help="hubs on the first cores, the crowd on the others; the default where there are more cores than hubs",
     )  # fmt: skip
     parser.add_argument("--find-max", action="store_true", help="raise the comments step by step while their p99 is within 400 ms")
     parser.add_argument("--stalled", type=int, default=0, help="viewers that stop reading in the middle")

@@ -86,15 +86,15 @@ class Hubs:
                 spent += int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
         return spent / 1e9
 
-    def pin(self, root: int, crowd: Iterable[int]) -> None:
-        """Hubs on the first cores, everything else (the house `root` with its servers, the crowd, this program) on the others."""
+    def pin(self, crowd: Iterable[int]) -> None:
+        """Hubs on the first cores, the crowd on the others. What is left (servers, this program) runs where there is room."""
         cores = sorted(os.sched_getaffinity(0))
         own = min(self.count, len(cores) - 1)
         if own < 1:
             raise StageError("--pin needs two cores")
         for n, pid in enumerate(self.pids):
             stay(pid, {cores[n % own]})
-        for pid in {*family(root), *crowd, os.getpid()} - set(self.pids):
+        for pid in crowd:
             stay(pid, set(cores[own:]))
 
 

@@ -34,6 +34,7 @@ FEW, NAP = 64, 0.0005  # after a turn with fewer sockets a short rest: waking fo
 WINDOW = 200  # handshakes under way together, far below a listen queue
 GREETED = 8.0  # seconds to open and be greeted, else another try; as static/sdk/live.js
 STDIN = 0
+READY = select.EPOLLIN | select.EPOLLET  # once per arrival: else each is looked at a second time, only to find that nothing is left
 NOTHING = Step(None, (), 0, 0, 0)
 GROUPS = ("crowd", "aside")
 
@@ -152,6 +153,8 @@ class Receiver:
         if data == viewer.rest:
             self._gone(viewer)
             return
+        if len(data) >= SIZE:
+            self._watch(viewer)  # more may lie there, which is no arrival
         frames: list[Frame] = []
         shared: list[bytes] = []
         at, closed = 0, False
@@ -304,12 +307,17 @@ class Receiver:
         held = viewer.held = self.shelf.only(snapshot(ok))
         viewer.stage, viewer.rest, viewer.failures = LIVE, b"", 0
         viewer.spread = (ok["rej"][0] / 1000, ok["rej"][1] / 1000)
+        self._watch(viewer)
         self.opening -= 1
         self.connected += 1
         if self.ping:
             self._later(random.uniform(0, self.ping), self._ping(viewer.tries), viewer)
         if rest:
             self._take(viewer, held, rest)
+
+    def _watch(self, viewer: Viewer) -> None:
+        """Hear of what lies there now and of each arrival from here on; of what TLS keeps, epoll knows nothing and must tell again."""
+        self.epoll.modify(viewer.fd, READY if self.tls is None else select.EPOLLIN)
 
     def _welcome(self, viewer: Viewer, ok: dict[str, Any]) -> None:
         """Count what the hub answered to a position: what was missed, or a snapshot instead."""
@@ -406,6 +414,7 @@ class Receiver:
         def act(viewer: Viewer) -> None:
             if viewer.tries == tries and viewer.stage == LIVE:
                 self.epoll.register(viewer.fd, select.EPOLLIN)
+                self._watch(viewer)
 
         return act
 

@@ -129,7 +129,7 @@ async def roomful(
         tokens = [found.token(number) for number in range(1, viewers + 1)]
         crowd = await stack.enter_async_context(Crowd(url, ROOM, tokens, ping=ping, ca=ca))
         if pin:
-            hubs.pin(found.pid, crowd.pids)
+            hubs.pin(crowd.pids)
         await crowd.open()
         await crowd.set_aside(aside)
         await still(crowd, SETTLE_SECONDS)  # the number of viewers still changes

@@ -19,7 +19,7 @@ from live.hub import figures
 if TYPE_CHECKING:
     from live.hub.connection import Connection
 
-SLICE = 100  # sockets written per loop turn, some 1 ms: reads, pings and other rooms wait no longer
+SLICE = 200  # sockets written per loop turn, some 2 ms: reads, pings and other rooms wait no longer
 HURRY = 20  # while news is being read that will overtake: a read of Redis takes some ten turns
 
 
