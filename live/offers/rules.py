@@ -9,6 +9,8 @@ from typing import Any
 
 ANYWHERE = "-"  # the location of what has none: coupons, packets
 MAX_LOCATIONS = 8  # a turnstile call stays short: constant work per intent
+HOLD_FLOOR = "hold_floor"  # of an offer's terms: seconds below which no hold of it is shortened; without it none is
+HOT = 2  # from one half of a store's units on, holds shrink: whoever watched half of it go will not watch long for the rest
 
 
 def rid_of(person: str, room: str, key: str) -> str:
@@ -96,6 +98,7 @@ class OfferFacts:
     team_id: int | None
     phase: str
     closes_at: Any = None
+    holds: dict[str, int] = field(default_factory=dict)  # rid -> seconds to pay, where the till made them shorter
 
 
 @dataclass(slots=True)
@@ -126,6 +129,18 @@ def take(intent: Intent, counters: Counters) -> str | None:
         if offer in counters.seats:
             counters.seats[offer] -= qty
     return None
+
+
+def hold_for(hold_seconds: int, floor_seconds: int, total: int, free: int) -> int:
+    """Seconds to pay for an order that finds `free` of `total` units (its own among them) at its store.
+
+    Cold, half or more of the units there: `hold_seconds`. Below that it shrinks with what is left, in a straight line, to `floor_seconds`
+    for the last unit of many; never above `hold_seconds`. So units nobody will pay for come back sooner, the fewer there are to wait for.
+    """
+    floor = min(floor_seconds, hold_seconds)
+    if total <= 0 or free * HOT >= total:
+        return hold_seconds
+    return floor + (hold_seconds - floor) * free * HOT // total
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Order of locks, everywhere: fence (shared) -> allotments by (offer, location) ->
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from live.infra.db import array
-from live.offers.rules import Booked, Counters, House, Intent, OfferFacts, take
+from live.offers.rules import HOLD_FLOOR, Booked, Counters, House, Intent, OfferFacts, hold_for, take
 from live.stock.actions import unallot
 
 
@@ -75,6 +75,7 @@ async def book(
     accepted: dict[str, Intent] = {}
     for intent in current:
         result.verdicts.append(_decide(intent, known, accepted, counters, result))
+    shorten_holds(accepted.values(), rows, offers)
     ordered = [accepted[rid] for rid in sorted(accepted)]
     bodies: dict[str, dict[str, Any]] = {}
     for booker in bookers:
@@ -104,6 +105,21 @@ def _decide(intent: Intent, known: Mapping[str, Booked], accepted: dict[str, Int
         return Verdict(intent, no=(why,), gives_back=True)
     accepted[intent.rid] = intent
     return Verdict(intent)
+
+
+def shorten_holds(accepted: Iterable[Intent], rows: Mapping[tuple[int, str], Mapping[str, Any]], offers: Mapping[int, OfferFacts]) -> None:
+    """Who comes late to a hot offer has less time to pay (`rules.hold_for`). The rows are those locked for the booking: nothing is read."""
+    floors = {offer: floor for offer, facts in offers.items() if (floor := facts.terms.get(HOLD_FLOOR)) is not None}
+    if not floors:
+        return
+    free = {pair: int(row["total"]) - int(row["taken"]) for pair, row in rows.items()}
+    for intent in accepted:
+        for offer, qty in intent.units().items():
+            pair = (offer, intent.at)
+            if offer in floors:
+                hold = offers[offer].hold_seconds
+                offers[offer].holds[intent.rid] = hold_for(hold, floors[offer], int(rows[pair]["total"]), free[pair])
+            free[pair] -= qty
 
 
 Rows = dict[tuple[int, str], dict[str, Any]]

@@ -64,6 +64,7 @@ def _order(intent: Intent, offers: Mapping[int, OfferFacts], now: datetime) -> d
     team = next((offer.team_id for offer in facts if offer.team_id is not None), None)
     # The shortest hold of its lines; a team's clock ends it too.
     clocks = [offer.closes_at for offer in facts if offer.team_id is not None and offer.closes_at is not None]
+    hold = min(offer.holds.get(intent.rid, offer.hold_seconds) for offer in facts)
     return {
         "no": rules.number(intent.rid, now),
         "rid": intent.rid,
@@ -74,7 +75,7 @@ def _order(intent: Intent, offers: Mapping[int, OfferFacts], now: datetime) -> d
         "location": intent.at,
         "fen": sum(line.qty * line.fen for line in intent.lines),
         "team_id": team,
-        "pay_until": rules.pay_until(now, min(offer.hold_seconds for offer in facts), min(clocks, default=None)),
+        "pay_until": rules.pay_until(now, hold, min(clocks, default=None)),
     }
 
 

@@ -113,7 +113,7 @@ async def sale(request: Request) -> Response:
         room = await _live(session, request.path_params["room"])
         offer = await open_sale(
             session, room_id=room, sku=form.sku, fen=form.fen, per_person=form.per_person, stock=form.stock, minutes=form.minutes,
-            hold_seconds=request.state.settings.flash_hold_seconds, now=utc_now(),
+            hold_seconds=request.state.settings.flash_hold_seconds, floor_seconds=request.state.settings.hold_floor_seconds, now=utc_now(),
         )  # fmt: skip
         return _json({"offer": offer.id}, 201)
 
@@ -140,7 +140,8 @@ async def group(request: Request) -> Response:
         room = await _live(session, request.path_params["room"])
         offer = await open_group(
             session, room_id=room, sku=form.sku, per_person=form.per_person, stock=form.stock, size=form.size, minimum=form.minimum,
-            tiers=tiers, minutes=form.minutes, hold_seconds=request.state.settings.hold_seconds, now=utc_now(),
+            tiers=tiers, minutes=form.minutes, hold_seconds=request.state.settings.hold_seconds,
+            floor_seconds=request.state.settings.hold_floor_seconds, now=utc_now(),
         )  # fmt: skip
         return _json({"offer": offer.id}, 201)
 

@@ -117,3 +117,29 @@ async def test_the_same_tap_again_is_answered_with_the_same_order(shop: Shop) ->
     first, again = await shop.book([tap]), await shop.book([tap], now=after(minutes=1))
     assert first.verdicts[0].body == again.verdicts[0].body
     assert await shop.one("SELECT count(*) FROM orders") == 1
+
+
+async def test_who_comes_late_to_a_hot_sale_has_less_time_to_pay_and_is_told_so(shop: Shop) -> None:
+    offer = await shop.sale(hold_seconds=600, floor_seconds=120, stock={"S1": 10, "S2": 10})
+    # Two to a buyer, in one group: each finds two less than the one before, and the other store is not in a hurry.
+    intents = [shop.intent(offer, f"p:{person}", 2) for person in range(1, 6)] + [shop.intent(offer, "p:1", at="S2")]
+    booking = await shop.book(intents)
+    wanted = [600, 600, 600, 120 + 480 * 4 * 2 // 10, 120 + 480 * 2 * 2 // 10, 600]
+    bodies = [verdict.body["order"] for verdict in booking.verdicts if verdict.body]
+    assert [body["pay_until"] for body in bodies] == [epoch_ms(after(seconds=seconds)) for seconds in wanted]
+    orders = [await shop.order(body["no"]) for body in bodies]
+    assert [order.pay_until for order in orders] == [after(seconds=seconds) for seconds in wanted]
+    assert [(await shop.told(f"order:{order.no}"))[0]["pay_until"] for order in orders] == [body["pay_until"] for body in bodies]
+
+
+async def test_the_next_group_is_judged_by_what_the_last_one_left(shop: Shop) -> None:
+    offer = await shop.sale(hold_seconds=600, floor_seconds=120)
+    await shop.book([shop.intent(offer, "p:1", 5), shop.intent(offer, "p:2", 4)])
+    last = await shop.take(offer, "p:3")
+    assert (await shop.order(last)).pay_until == after(seconds=120 + 480 * 2 // 10)
+
+
+async def test_an_offer_without_a_floor_gives_everybody_the_same_time(shop: Shop) -> None:
+    offer = await shop.sale(hold_seconds=600)
+    booking = await shop.book([shop.intent(offer, f"p:{person}", 5) for person in (1, 2)])
+    assert {verdict.body["order"]["pay_until"] for verdict in booking.verdicts if verdict.body} == {epoch_ms(after(seconds=600))}

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from live.offers.actions import open_offer
+from live.offers.rules import HOLD_FLOOR
 from live.offers.tables import Offer
 from live.promotions.actions import end_kind, goods_card, refuse, sku_named
 from live.promotions.rules import closing, limits_fault, price_fault, stock_fault
@@ -23,9 +24,12 @@ async def open_sale(
     stock: Mapping[str, int],
     minutes: int | None,
     hold_seconds: int,
+    floor_seconds: int | None = None,
     now: datetime,
 ) -> Offer:
-    """Open a sale of `stock` units per store at `fen` each. Refusal(BAD_REQUEST field why) or (NOT_ENOUGH_STOCK have location)."""
+    """Open a sale of `stock` units per store at `fen` each. `floor_seconds`: to what the hold shrinks while the sale is hot (None: not).
+
+    Refusal(BAD_REQUEST field why) or (NOT_ENOUGH_STOCK have location)."""
     refuse(price_fault("fen", fen), limits_fault(per_person, minutes), stock_fault(stock))
     facts = await sku_named(session, sku)
 
@@ -37,7 +41,7 @@ async def open_sale(
         fen=fen,
         per_person=per_person,
         stock=stock,
-        terms={},
+        terms={} if floor_seconds is None else {HOLD_FLOOR: floor_seconds},
         view=lambda offer: goods_card(offer, facts, stock),
         closes_at=closing(now, minutes),
         hold_seconds=hold_seconds,
