@@ -67,16 +67,21 @@ async def own(session: AsyncSession, room_id: str, person: str, key: str, versio
     await _put(session, Outbox(kind="own", room_id=room_id, key=key, payload={"who": person, "version": version, "body": dict(body)}))
 
 
-async def own_many(connection: AsyncConnection, room_id: str, news: Sequence[tuple[str, str, int, Mapping[str, Any]]]) -> None:
+async def own_many(
+    connection: AsyncConnection | AsyncSession, room_id: str, news: Sequence[tuple[str, str, int, Mapping[str, Any]]]
+) -> None:
     """Tell many people, in one row: (person, key, version, body) each. One batch of orders is one thing to be told."""
     insert = text("INSERT INTO outbox (kind, room_id, payload) VALUES ('own', :r, CAST(:p AS jsonb))")
     await connection.execute(insert, {"r": room_id, "p": orjson.dumps({"many": news}).decode()})
     await connection.execute(select(func.pg_notify(CHANNEL, room_id)))
 
 
-async def count(session: AsyncSession, room_id: str, key: str, version: int, value: Mapping[str, Any]) -> None:
+async def count(connection: AsyncConnection | AsyncSession, room_id: str, key: str, version: int, value: Mapping[str, Any]) -> None:
     """A state key whose version was taken under its own row (a team's bar); the newest wins."""
-    await _put(session, Outbox(kind="count", room_id=room_id, key=key, payload={"version": version, "value": dict(value)}))
+    insert = text("INSERT INTO outbox (kind, room_id, key, payload) VALUES ('count', :r, :k, CAST(:p AS jsonb))")
+    payload = orjson.dumps({"version": version, "value": dict(value)}).decode()
+    await connection.execute(insert, {"r": room_id, "k": key, "p": payload})
+    await connection.execute(select(func.pg_notify(CHANNEL, room_id)))
 
 
 async def house(session: AsyncSession, room_id: str, entry: Mapping[str, Any]) -> None:

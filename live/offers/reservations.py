@@ -139,6 +139,12 @@ async def settle(redis: Redis, room: str, settled: Sequence[Settled], moves: Map
     return int(await _settle(redis, keys, [room, len(settled), body]))
 
 
+async def units_left(redis: Redis, room: str, offer: int, places: Sequence[str]) -> int | None:
+    """The most units any of these places has at the turnstile; None when it does not know (all of them), for it is being rebuilt."""
+    found = await redis.hmget(room_key(room, f"offer:{offer}"), [f"left:{place}" for place in places])  # type: ignore[misc]
+    return max((int(units) for units in found if units is not None), default=None)
+
+
 async def adjust(
     redis: Redis, room: str, offer: int, place: str, move_no: int, left: int, person: str | None = None, used: int = 0, seats: int = 0
 ) -> int:

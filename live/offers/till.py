@@ -5,8 +5,8 @@ Order of locks, everywhere: fence (shared) -> allotments by (offer, location) ->
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -218,6 +218,43 @@ class Move:
     person: str | None = None
     used: int = 0
     seats: int = 0
+
+
+# (connection, room, cause, the movement that brought units back, whether it is fresh, now) -> (person, units) of each hold that these
+# became in the same transaction. The holds' numbers follow the movement's.
+Giver = Callable[[AsyncConnection, str, str, Move, bool, datetime], Awaitable[list[tuple[str, int]]]]
+
+
+async def give(
+    connection: AsyncConnection,
+    room: str,
+    intents: Sequence[Intent],
+    most: int,
+    hold_seconds: int,
+    bookers: Sequence[Booker],
+    now: datetime,
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Book these intents, all for one offer at one place, in their order and as far as `most` units go.
+
+    Returns rid -> what the buyer is told, in the order of the movements, and rid -> why not, for the others. `most` is what has just come
+    back there: of what was free before, some may belong to intents that are on their way from the turnstile.
+    """
+    counters, rows, offers, teams = await _lock(connection, intents)
+    [pair] = rows
+    counters.free[pair] = min(counters.free[pair], most)
+    no = {intent.rid: why for intent in intents if (why := take(intent, counters)) is not None}
+    accepted = [intent for intent in intents if intent.rid not in no]
+    held = {offer: replace(facts, hold_seconds=min(facts.hold_seconds, hold_seconds)) for offer, facts in offers.items()}
+    bodies: dict[str, dict[str, Any]] = {}
+    for booker in bookers:
+        if mine := sorted((intent for intent in accepted if intent.kind in booker.kinds), key=lambda intent: intent.rid):
+            bodies |= await booker.book(connection, mine, held, now)
+    await _write(connection, room, accepted, rows, offers, teams, _no_bar, now)
+    return {intent.rid: bodies[intent.rid] for intent in accepted}, no
+
+
+def _no_bar(team: Mapping[str, Any], terms: Mapping[str, Any]) -> dict[str, Any]:
+    raise LookupError("seats of a team are not waited for")
 
 
 async def book_house(connection: AsyncConnection, room: str, entry: House, bar: Bar, now: datetime) -> list[Move]:
