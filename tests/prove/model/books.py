@@ -214,9 +214,12 @@ class Books:
             if entry.kind == "RETURN":
                 moves.append(draft.give_rest(entry.rid, offer, entry.at))
                 continue
+            fresh = (entry.rid, offer, entry.kind) not in draft.moves
             moves.append(draft.give_back(entry, offer, qty))
-            if draft.cards[offer].phase == "ended" and (return_rid(offer, entry.at), offer, "RETURN") in draft.moves:
-                moves.append(draft.give_rest(f"{entry.kind.lower()}:{entry.rid}", offer, entry.at))
+            follows = f"{entry.kind.lower()}:{entry.rid}"
+            due = (return_rid(offer, entry.at) if fresh else follows, offer, "RETURN") in draft.moves
+            if draft.cards[offer].phase == "ended" and due:
+                moves.append(draft.give_rest(follows, offer, entry.at))
         self.take_over(draft)
         return tuple(moves)
 
