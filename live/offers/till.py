@@ -50,10 +50,10 @@ class Verdict:
 
 @dataclass(slots=True)
 class Booking:
-    """A booked group: a verdict per intent and the last move_no per (offer, location)."""
+    """A booked group: a verdict per intent, and per (offer, location) the last move_no before it and the last one of it."""
 
     verdicts: list[Verdict] = field(default_factory=list)
-    moves: dict[tuple[int, str], int] = field(default_factory=dict)
+    moves: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)
     drifts: list[tuple[Intent, str]] = field(default_factory=list)
 
 
@@ -84,8 +84,9 @@ async def book(
     for verdict in result.verdicts:
         if verdict.body is None and not verdict.no:
             verdict.body = bodies[verdict.intent.rid]
+    before = {pair: row["move_no"] for pair, row in rows.items()}
     await _write(connection, room, [i for i in current if accepted.get(i.rid) is i], rows, offers, teams, bar, now)
-    result.moves = {pair: row["move_no"] for pair, row in rows.items()}
+    result.moves = {pair: (before[pair], row["move_no"]) for pair, row in rows.items()}
     return result
 
 
@@ -193,7 +194,7 @@ async def hold_seats(connection: AsyncConnection, room: str, offer: int, change:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A booked movement of the shop, as the turnstile must apply it."""
+    """A booked movement of the shop, as the turnstile must apply it; or a `run` of holds that ends with `move_no`."""
 
     offer: int
     place: str
@@ -202,6 +203,7 @@ class Move:
     person: str | None = None
     used: int = 0
     seats: int = 0
+    run: int = 1
 
 
 async def book_house(connection: AsyncConnection, room: str, entry: House, bar: Bar, now: datetime) -> list[Move]:
