@@ -15,6 +15,8 @@ from live.offers.audit import audit_room
 from live.offers.ledger import PARKED_AFTER, Ledger, RoomLedger
 from live.offers.rebuild import rebuild, sound
 from live.offers.reservations import reserve
+from live.offers.rules import House
+from live.offers.till import book_house, return_rid
 from tests.offers.shop import book_all, books, make_shop, sale, tap
 from workers.ledger import facts, hands
 
@@ -83,6 +85,27 @@ async def test_a_release_before_the_end_is_applied_gives_nothing_back_to_the_sto
     await book_all(ledger)
     assert await count(database, "SELECT count(*) FROM orders WHERE state = 'AWAIT_PAY'") == 2
     assert await count(database, "SELECT count(*) FROM drift") == 0
+    assert (await audit_room(database, redis, "r1")).balanced
+
+
+async def test_a_release_booked_before_the_rest_went_back_is_followed_by_no_second_return(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 4})
+    ledger = await books(database, redis)
+    await reserve(redis, "r1", [tap(1, offer)], CAP)
+    await book_all(ledger)
+    entry = {"kind": "RELEASE", "rid": tap(1, offer).rid, "location": "S1", "person": "p:1", "lines": [[offer, 1]], "seats": False}
+    async with database.begin() as session:
+        await outbox.house(session, "r1", entry)
+        await session.execute(text("UPDATE orders SET state = 'CANCELLED'"))
+        await end_offer(session, offer, utc_now())
+    rest = {"kind": "RETURN", "rid": return_rid(offer, "S1"), "location": "S1", "lines": [[offer, 0]]}
+    for each in (entry, rest):  # both are booked, and the ledger dies before any of it reaches the turnstile
+        async with database.connection() as connection:
+            await book_house(connection, "r1", House.read(each), ledger.hands.bar, utc_now())
+    await RoomLedger("r1", database, redis, hands())._apply_outbox()
+    assert await count(database, "SELECT count(*) FROM movement WHERE kind = 'RETURN'") == 1
+    assert await left(redis, offer) == 0
     assert (await audit_room(database, redis, "r1")).balanced
 
 

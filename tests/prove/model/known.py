@@ -34,22 +34,6 @@ def _late_verdict(world: World, step: tuple[Any, ...]) -> bool:
     return any(verdict.intent.rid == rid and not verdict.no for verdict in late) or any(intent.rid == rid for intent in asked)
 
 
-def _return_overtaken(world: World, step: tuple[Any, ...]) -> bool:
-    """A ledger dies between the commit of a RETURN and its `adjust`."""
-    return step[0] == "crash" and any(move.left < 0 for move in world.ledgers[step[1]].moves)
-
-
-def _two_owners(world: World, step: tuple[Any, ...]) -> bool:
-    """A movement one owner booked is not yet adjusted, and another owner settles a later number, rebuilds, or is left alone."""
-    if step[0] == "adjust":
-        return any(each.building is not None for each in world.ledgers)
-    if step[0] == "crash":
-        return len(world.ledgers) > 1 and bool(world.ledgers[step[1]].moves)
-    if step[0] not in ("settle", "settle_twice", "settle_lost", "row"):
-        return False
-    return any(each.moves for i, each in enumerate(world.ledgers) if i != step[1])
-
-
 LATE_VERDICT = Known(
     "late verdict",
     "release, and redis emptied",
@@ -58,22 +42,4 @@ LATE_VERDICT = Known(
     "told by rid and not by intent: `sold_out`, and the new intent is booked behind the buyer's back.",
     _late_verdict,
 )
-RETURN_OVERTAKEN = Known(
-    "return overtaken",
-    "ended, and a release",
-    "A RELEASE and the RETURN of an ended offer are in one look at the outbox; the ledger dies after it committed the RETURN and before "
-    "its `adjust`. The next look books the RELEASE once more (seen before) and, since the offer's RETURN is in the books now, a second "
-    "RETURN of 0 units behind it. Its number reaches the turnstile first, so the real RETURN's is ignored: units are left for ever at an "
-    "ended offer.",
-    _return_overtaken,
-)
-TWO_OWNERS = Known(
-    "two owners",
-    "two ledgers, stock added",
-    "While an old owner still runs beside the new one: it commits a movement of the shop (number n) and has not sent its `adjust` yet; "
-    "the other commits a group and settles number n + 1, which `settle.lua` writes over n. The `adjust` of n is ignored: units added or "
-    "released are not on sale until the next rebuild. The same when the other is between `clear` and `fill` of a rebuild: the `adjust` "
-    "finds no offer.",
-    _two_owners,
-)
-OPEN = (LATE_VERDICT, RETURN_OVERTAKEN, TWO_OWNERS)
+OPEN = (LATE_VERDICT,)

@@ -284,13 +284,13 @@ class World:
         if name == "commit":
             ledger.commit(books)
         elif name == "settle":
-            ledger.settle(redis)
+            ledger.settle(books, redis)
         elif name == "rows":
             ledger.look(books)
         elif name == "row":
             ledger.row(books, redis)
         elif name == "adjust":
-            ledger.adjust(redis)
+            ledger.adjust(books, redis)
         else:
             ledger.delete(books)
 
@@ -302,12 +302,14 @@ class World:
         elif name == "commit_unknown":
             ledger.commit(self.books)
             ledger.after = ledger.after[:-1]
-        elif name == "settle_twice":
-            ledger.settle(self.servers[ledger.at])
-            ledger.settle(self.servers[ledger.at])
-        elif name == "settle_lost":
-            ledger.settle(self.servers[ledger.at])
-            ledger.publish()
+        elif name in ("settle_twice", "settle_lost"):
+            ledger.settle(self.books, self.servers[ledger.at])
+            if ledger.moves:
+                return  # what the turnstile lacks goes first
+            if name == "settle_twice":
+                ledger.settle(self.books, self.servers[ledger.at])
+            else:
+                ledger.publish()
         else:
             ledger.publish()
 
