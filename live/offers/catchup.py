@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from live.infra.db import Database
 from live.offers.reservations import Behind, adjust
 from live.offers.till import Move
+from live.offers.waitlist.rules import PREFIX
 
 TRIES = 3  # of one call: a turnstile that is behind again each time is being changed by something else
 MOST = 200  # movements of the shop that are sent one by one; a turnstile that lacks more has lost more than movements
@@ -21,7 +22,8 @@ MOST = 200  # movements of the shop that are sent one by one; a turnstile that l
 
 async def send(redis: Redis, room: str, move: Move) -> int:
     """One movement to the turnstile: see `reservations.adjust`, also for what it raises."""
-    return await adjust(redis, room, move.offer, move.place, move.move_no, move.left, move.person, move.used, move.seats, move.run)
+    who = (move.person, move.used, move.seats, move.run, move.gifts)
+    return await adjust(redis, room, move.offer, move.place, move.move_no, move.left, *who)
 
 
 async def abreast(db: Database, redis: Redis, room: str, act: Callable[[], Awaitable[int]]) -> int:
@@ -53,7 +55,9 @@ async def missing(connection: AsyncConnection, offer: int, place: str, after: in
     for number, kind, qty, person, seated in rows:
         if number > after + 1:
             moves.append(Move(offer, place, number - 1, 0, run=number - 1 - after))
-        if kind in ("ADJUST", "RETURN"):
+        if kind == "HOLD":  # given to who waited, in the transaction of the movement before it
+            moves[-1] = moves[-1].given([(person, int(qty))])
+        elif kind in ("ADJUST", "RETURN"):
             moves.append(Move(offer, place, number, int(qty)))
         else:  # a paid seat stays paid, so only a release gives it back
             seats = -int(qty) if seated and kind == "RELEASE" else 0
@@ -64,8 +68,9 @@ async def missing(connection: AsyncConnection, offer: int, place: str, after: in
     return moves
 
 
-# A release and a restock have an order's rid for their cause, and its buyer is the person.
-_SHOPS = text("""SELECT m.move_no, m.kind, m.qty, o.person, t.id IS NOT NULL FROM movement m
-  LEFT JOIN orders o ON o.rid = m.rid AND m.kind IN ('RELEASE','RESTOCK') LEFT JOIN team t ON t.offer_id = m.offer_id
-  WHERE m.offer_id = :o AND m.location = :l AND m.move_no > :after AND m.move_no <= :to AND m.kind <> 'HOLD'
+# A release and a restock have an order's rid for their cause, and its buyer is the person. So has a hold; one that came out of a waitlist
+# took nothing at the turnstile, so it is sent like the shop's.
+_SHOPS = text(f"""SELECT m.move_no, m.kind, m.qty, o.person, t.id IS NOT NULL FROM movement m
+  LEFT JOIN orders o ON o.rid = m.rid AND m.kind IN ('RELEASE','RESTOCK','HOLD') LEFT JOIN team t ON t.offer_id = m.offer_id
+  WHERE m.offer_id = :o AND m.location = :l AND m.move_no > :after AND m.move_no <= :to AND (m.kind <> 'HOLD' OR m.rid LIKE '{PREFIX}%')
   ORDER BY m.move_no LIMIT :most""")

@@ -31,6 +31,7 @@ from live.offers.rebuild import RoomFacts, rebuild, sound
 from live.offers.reservations import CLOSED, Behind, Settled, settle
 from live.offers.rules import House, Intent
 from live.offers.till import Bar, Booker, Booking, Verdict, book, book_house
+from live.offers.waitlist.giving import Giving
 from live.protocol.codes import Refusal
 
 log = structlog.get_logger("ledger")
@@ -309,7 +310,7 @@ class RoomLedger:
             if entry.kind == "RETURN":
                 await self._drain()  # whoever passed the turnstile before the end is booked before the rest goes back
             async with self.db.connection() as connection:
-                moves = await book_house(connection, self.room, entry, self.hands.bar, utc_now())
+                moves = await book_house(connection, self.room, entry, self.hands.bar, utc_now(), Giving(self.hands.bookers))
         except BAD_BATCH as error:
             self.failures[row_id] = self.failures.get(row_id, 0) + 1
             log.error("house.refused", room=self.room, row=row_id, tries=self.failures[row_id], error=str(error)[:300])

@@ -167,14 +167,15 @@ async def units_left(redis: Redis, room: str, offer: int, places: Sequence[str])
 
 async def adjust(
     redis: Redis, room: str, offer: int, place: str, move_no: int, left: int, person: str | None = None, used: int = 0, seats: int = 0,
-    run: int = 1,
+    run: int = 1, gifts: Sequence[tuple[str, int]] = (),
 ) -> int:  # fmt: skip
-    """A booked movement of the shop, or a `run` of holds that ends with `move_no`. 1 applied, 0 applied before, CLOSED, ABSENT.
+    """A booked movement of the shop (with the `gifts` it became), or a `run` of holds that ends with `move_no`; see `till.Move`.
 
-    Raises Behind.
+    1 applied, 0 applied before, CLOSED, ABSENT. Raises Behind.
     """
     keys = [room_key(room, name) for name in ("meta", "log", "state", f"offer:{offer}", f"used:{offer}")]
-    answer, *mark = await _adjust(redis, keys, [room, offer, place, move_no, left, person or "", used, seats, run])
+    given = [part for gift in gifts for part in gift]
+    answer, *mark = await _adjust(redis, keys, [room, offer, place, move_no, left, person or "", used, seats, run, *given])
     if mark:
         raise Behind([(offer, place, int(mark[0]), move_no - run)])
     return int(answer)

@@ -210,7 +210,11 @@ async def hold_seats(connection: AsyncConnection, room: str, offer: int, change:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A booked movement of the shop, as the turnstile must apply it; or a `run` of holds that ends with `move_no`."""
+    """A booked movement of the shop, as the turnstile must apply it; or a `run` of holds that ends with `move_no`.
+
+    What came back and went to who waits is one step, so that nobody taps in between: `gifts` (person, units) are holds that follow the
+    movement, `left` is what they leave of it, and `run` counts them too.
+    """
 
     offer: int
     place: str
@@ -220,6 +224,15 @@ class Move:
     used: int = 0
     seats: int = 0
     run: int = 1
+    gifts: tuple[tuple[str, int], ...] = ()
+
+    def given(self, gifts: Sequence[tuple[str, int]]) -> Move:
+        """This movement and the holds that follow it, as one step."""
+        if not gifts:
+            return self
+        units = sum(qty for _, qty in gifts)
+        more, all_of_them = len(gifts), (*self.gifts, *gifts)
+        return replace(self, move_no=self.move_no + more, left=self.left - units, run=self.run + more, gifts=all_of_them)
 
 
 # (connection, room, cause, the movement that brought units back, whether it is fresh, now) -> (person, units) of each hold that these
@@ -259,8 +272,10 @@ def _no_bar(team: Mapping[str, Any], terms: Mapping[str, Any]) -> dict[str, Any]
     raise LookupError("seats of a team are not waited for")
 
 
-async def book_house(connection: AsyncConnection, room: str, entry: House, bar: Bar, now: datetime) -> list[Move]:
-    """Book one movement of the shop. Booked before: the same moves again, nothing is counted twice."""
+async def book_house(
+    connection: AsyncConnection, room: str, entry: House, bar: Bar, now: datetime, giver: Giver | None = None
+) -> list[Move]:
+    """Book one movement of the shop; what it brings goes to who waits (`giver`). Booked before: the same moves again, nothing twice."""
     moves: list[Move] = []
     for offer, qty in sorted(entry.lines):
         place = {"o": offer, "l": entry.location}
@@ -269,18 +284,18 @@ async def book_house(connection: AsyncConnection, room: str, entry: House, bar: 
             moves.append(await _return(connection, entry.rid, offer, entry.location, row["sku_id"], now))
             continue
         move, fresh = await _move(connection, room, entry, dict(row), qty, bar, now)
-        moves.append(move)
+        cause = f"{entry.kind.lower()}:{entry.rid}"
+        moves.append(move.given(await giver(connection, room, cause, move, fresh, now)) if giver else move)
         if row["phase"] != "ended":
             continue
-        follows = f"{entry.kind.lower()}:{entry.rid}"
         if fresh:
             # The rest went back already, so what comes now follows it. Before that, buyers in time may still be on their way.
             due = await _seen(connection, return_rid(offer, entry.location), offer, "RETURN") is not None
         else:
             # Booked before the rest went back, its units went with the rest; booked after, what followed it is in the books.
-            due = await _seen(connection, follows, offer, "RETURN") is not None
+            due = await _seen(connection, cause, offer, "RETURN") is not None
         if due:
-            moves.append(await _return(connection, follows, offer, entry.location, row["sku_id"], now))
+            moves.append(await _return(connection, cause, offer, entry.location, row["sku_id"], now))
     return moves
 
 
