@@ -193,7 +193,7 @@ async def _quiet(pair: Pair) -> list[str]:
     real, rest = await RealTurnstile.read(pair)
     sql = await RealBooks.read(pair)
     tampered = pair.world.tampered
-    pair.history.quiet(sql.seen(), None if tampered else real_counters(pair, real, rest), [] if tampered else sql.raw["outbox"])
+    pair.history.quiet(sql.seen(), None if tampered else real_counters(pair, real, rest), sql.raw["outbox"])
     found = list(pair.history.violations)
     if not tampered:
         audit = await audit_room(pair.db, pair.redis, pair.room)

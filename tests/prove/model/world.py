@@ -371,8 +371,9 @@ class World:
     def done(self) -> None:
         """Nothing is possible any more: the sums are due."""
         redis = self.servers[-1]
-        undone = [f"outbox row {row}" for row in self.books.outbox] + [f"intent of {each.rid}" for each in redis.intents.values()]
-        self.history.quiet(self.books.seen(), None if self.tampered else counters(redis, self.books), [] if self.tampered else undone)
+        undone = [f"outbox row {row}" for row in self.books.outbox]
+        undone += [f"intent of {each.rid}" for each in redis.intents.values() if not self.tampered]
+        self.history.quiet(self.books.seen(), None if self.tampered else counters(redis, self.books), undone)
 
 
 def counters(redis: Turnstile, books: Books) -> Counters:
