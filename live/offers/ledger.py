@@ -104,21 +104,35 @@ class RoomLedger:
             for _ in range(ROUNDS):
                 if not intents:
                     break
-                await self._book(intents)
+                await self._book_new(intents)
                 intents = await self._read(">")
             if intents:
-                await self._book(intents)
+                await self._book_new(intents)
         finally:
             await self._settled_all()
+
+    async def _book_new(self, intents: list[Intent]) -> None:
+        """Book what was delivered for the first time."""
+        if any(intent.ask for intent in intents):
+            # A question is answered from the books. If the turnstile lost the rid's record, an earlier intent of the same rid may have been
+            # delivered to a former owner, or to a group that failed: it is booked first, in the order of the stream.
+            await self._book_delivered()
+        else:
+            await self._book(intents)
+
+    async def _book_delivered(self) -> None:
+        """Book everything that was delivered and is not settled."""
+        await self._settled_all()
+        while intents := await self._read("0"):
+            await self._book(intents)
+            await self._settled_all()  # or they would be read once more
 
     async def _drain(self) -> None:
         """Book everything the turnstile has let through so far. Under the lock."""
         try:
-            for begin in ("0", ">"):
-                while intents := await self._read(begin):
-                    await self._book(intents)
-                    if begin == "0":  # or they would be read once more
-                        await self._settled_all()
+            await self._book_delivered()
+            while intents := await self._read(">"):
+                await self._book_new(intents)
         finally:
             await self._settled_all()
 
@@ -218,10 +232,10 @@ class RoomLedger:
         return Settled(intent.id, intent.rid, record, back)
 
     async def _publish(self, verdicts: Sequence[Verdict]) -> None:
-        """Tell the hubs. A message lost here is found by asking: the record has been written."""
+        """Tell the hubs what became of which intent. A message lost here is found by asking: the record has been written."""
         by_hub: dict[str, list[object]] = {}
         for verdict in verdicts:
-            by_hub.setdefault(verdict.intent.hub, []).append([verdict.intent.rid, verdict.body, list(verdict.no)])
+            by_hub.setdefault(verdict.intent.hub, []).append([verdict.intent.rid, verdict.intent.handle, verdict.body, list(verdict.no)])
         for hub, body in by_hub.items():
             await self.redis.publish(hub_channel(hub), orjson.dumps(body))
 
