@@ -36,7 +36,7 @@ async def run() -> None:
     if config.database_url is None or config.redis_url is None:
         raise SystemExit("LIVE_DATABASE_URL and LIVE_REDIS_URL must be set; `live up` starts both for you")
     # A frozen ledger holds the fence and the hot rows for a second at most; a rebuild waits for it.
-    db = Database(config.database_url, config.db_pool, idle_ms=1000, ping=False)
+    db = Database(config.database_url, config.db_pool, idle_ms=1000, ping=False, by_index=True)
     redis = connect(config.redis_url)
     reader = connect_buying(config.redis_url, timeout=5.0)
     stop = asyncio.Event()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import psycopg
@@ -41,16 +41,25 @@ def array(values: Iterable[str | int]) -> str:
     return "{" + ",".join(quoted) + "}"
 
 
+async def driver(connection: AsyncConnection) -> psycopg.AsyncConnection[Any]:
+    """The driver's own connection, in the same transaction: statements that hundreds wait for go by it, several in one round trip
+    (`pipeline`). It raises `psycopg.Error`, not SQLAlchemy's."""
+    return cast("psycopg.AsyncConnection[Any]", (await connection.get_raw_connection()).driver_connection)
+
+
 class Database:
     """An engine and the one way to open a transaction.
 
     `idle_ms`: a process that stops in mid-transaction holds its rows no longer than this. `ping`: ask a pooled connection whether it lives
-    before each use; a caller that runs again by itself saves the round trip.
+    before each use; a caller that runs again by itself saves the round trip. `by_index`: never read a whole table, for sessions that keep
+    the plans they made while the tables were small.
     """
 
-    def __init__(self, url: str, pool: int = 10, *, idle_ms: int = 5000, ping: bool = True) -> None:
+    def __init__(self, url: str, pool: int = 10, *, idle_ms: int = 5000, ping: bool = True, by_index: bool = False) -> None:
         # lock_timeout bounds what waits behind a held row.
         options = f"-c idle_in_transaction_session_timeout={idle_ms} -c lock_timeout=8000 -c timezone=UTC"
+        if by_index:
+            options += " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off"
         self.engine: AsyncEngine = create_async_engine(
             url, pool_size=pool, max_overflow=0, pool_timeout=10, pool_pre_ping=ping, connect_args={"options": options},
             json_deserializer=orjson.loads,

@@ -16,6 +16,7 @@ from live.infra.redis import Script
 _reserve = Script("live.offers", "reserve")
 _settle = Script("live.offers", "settle")
 _adjust = Script("live.offers", "adjust")
+_unsettled = Script("live.offers", "unsettled")
 CLOSED, ABSENT = -1, -2  # what `adjust` answers when it could not be applied: the room is not open; the offer is not there
 
 Gap = tuple[int, str, int, int]  # offer, place, the turnstile's mark, the last movement it lacks
@@ -122,7 +123,12 @@ async def records(redis: Redis, room: str, rids: Sequence[str]) -> list[Record |
     return [None if raw is None else read_record(raw) for raw in raws]
 
 
-@dataclass(frozen=True, slots=True)
+async def unsettled(redis: Redis, room: str, most: int) -> list[tuple[bytes, bytes]]:
+    """Intents that were delivered and not settled, oldest first: (stream id, JSON). Raises ResponseError (NOGROUP) in a room not built."""
+    return [(one[0], one[1]) for one in await _unsettled(redis, [room_key(room, "intents")], [most])]
+
+
+@dataclass(slots=True)  # not frozen: one per order, see `Intent`
 class Settled:
     """One intent after the commit: its new record (None: forget the rid, it was refused) and the units that go back."""
 

@@ -23,7 +23,6 @@ end
 if #behind > 1 then return behind end
 for _, mark in ipairs(raised) do redis.call('HSET', mark[1], mark[2], mark[3]) end
 for i, intent in ipairs(batch.intents) do
-  redis.call('XACK', INTENTS, 'ledger', intent.id)
   if redis.call('XDEL', INTENTS, intent.id) == 1 then
     done = done + 1
     if intent.record then
