@@ -92,7 +92,7 @@ class RoomLedger:
                         await self._apply_outbox()
                     await self._book_rounds(entries)
                     if time.monotonic() - swept >= 1.0:
-                        await self._sweep()
+                        await self._book_delivered()
                         swept = time.monotonic()
             except TROUBLE as error:
                 swept = 0.0
@@ -104,29 +104,39 @@ class RoomLedger:
             for _ in range(ROUNDS):
                 if not intents:
                     break
-                await self._book(intents)
+                await self._book_new(intents)
                 intents = await self._read(">")
             if intents:
-                await self._book(intents)
+                await self._book_new(intents)
         finally:
             await self._settled_all()
 
-    async def _drain(self) -> None:
-        """Book everything the turnstile has let through so far. Under the lock."""
-        await self._sweep()
-        try:
-            while intents := await self._read(">"):
-                await self._book(intents)
-        finally:
-            await self._settled_all()
+    async def _book_new(self, intents: list[Intent]) -> None:
+        """Book what was delivered for the first time."""
+        if any(intent.ask for intent in intents):
+            # A question is answered from the books. If the turnstile lost the rid's record, an earlier intent of the same rid may have been
+            # delivered to a former owner, or to a group that failed: it is booked first, in the order of the stream.
+            await self._book_delivered()
+        else:
+            await self._book(intents)
 
-    async def _sweep(self) -> None:
-        """Book what was delivered and not settled: by a former owner, by a read whose reply was lost, by a failed group. Under the lock."""
+    async def _book_delivered(self) -> None:
+        """Book everything that was delivered and is not settled: by a former owner, by a read whose reply was lost, by a failed group."""
+        await self._settled_all()
         while intents := await self._read("0"):
             try:
                 await self._book(intents)
             finally:
                 await self._settled_all()  # or they would be read once more
+
+    async def _drain(self) -> None:
+        """Book everything the turnstile has let through so far. Under the lock."""
+        try:
+            await self._book_delivered()
+            while intents := await self._read(">"):
+                await self._book_new(intents)
+        finally:
+            await self._settled_all()
 
     async def _read(self, begin: str, block: int | None = None) -> list[Intent]:
         """The next intents: `0` those delivered and not settled, `>` new ones. `block`: ms to wait for one."""
@@ -221,10 +231,10 @@ class RoomLedger:
         return Settled(intent.id, intent.rid, record, back)
 
     async def _publish(self, verdicts: Sequence[Verdict]) -> None:
-        """Tell the hubs. A message lost here is found by asking: the record has been written."""
+        """Tell the hubs what became of which intent. A message lost here is found by asking: the record has been written."""
         by_hub: dict[str, list[object]] = {}
         for verdict in verdicts:
-            by_hub.setdefault(verdict.intent.hub, []).append([verdict.intent.rid, verdict.body, list(verdict.no)])
+            by_hub.setdefault(verdict.intent.hub, []).append([verdict.intent.rid, verdict.intent.handle, verdict.body, list(verdict.no)])
         for hub, body in by_hub.items():
             await self.redis.publish(hub_channel(hub), orjson.dumps(body))
 

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from live.infra.keys import room_key
 from live.infra.redis import Script
+from live.offers.rules import handle
 
 _reserve = Script("live.offers", "reserve")
 _settle = Script("live.offers", "settle")
@@ -46,21 +47,26 @@ class Tap:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the turnstile said. `tag`: OK or ASK (a verdict follows), KNOWN (`record` says), NO (`code`, `facts`), FENCED."""
+    """What the turnstile said. `tag`: OK or ASK (a verdict follows), KNOWN (`record` says), NO (`code`, `facts`), FENCED.
+
+    `intent`: the handle of the one that was let through.
+    """
 
     tag: str
     code: str = ""
     facts: tuple[Any, ...] = ()
     record: bytes = b""
     fence: str = ""
+    intent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of a rid: an intent under `fence` not yet booked, or the `body` its buyer was told."""
+    """What is known of a rid: an `intent` (its handle) under `fence` not yet booked, or the `body` its buyer was told."""
 
     hash: str
     fence: str = ""
+    intent: str = ""
     body: dict[str, Any] | None = None
 
 
@@ -91,7 +97,8 @@ def _answer(raw: Sequence[Any]) -> Answer:
         facts = tuple(fact.decode() if isinstance(fact, bytes) else fact for fact in raw[2:])
         return Answer(tag, code=raw[1].decode(), facts=facts)
     if tag in ("OK", "ASK"):
-        return Answer(tag, fence=raw[4].decode())
+        fence = raw[4].decode()
+        return Answer(tag, fence=fence, intent=handle(fence, raw[1].decode()))
     return Answer(tag)
 
 
@@ -99,8 +106,8 @@ def read_record(raw: bytes) -> Record:
     """`I|<intent>|<fence>|<hash>` or `D|<hash>|<body>`."""
     kind, _, rest = raw.partition(b"|")
     if kind == b"I":
-        _, fence, digest = rest.split(b"|", 2)
-        return Record(digest.decode(), fence=fence.decode())
+        stream_id, fence, digest = rest.split(b"|", 2)
+        return Record(digest.decode(), fence=fence.decode(), intent=handle(fence.decode(), stream_id.decode()))
     digest, _, body = rest.partition(b"|")
     return Record(digest.decode(), body=orjson.loads(body))
 

@@ -106,6 +106,7 @@ class Pair:
     dump: dict[bytes, bytes] | None = None
     acts: int = 0  # acts of the room before the model's first
     steps: list[Step] = field(default_factory=list)
+    awaits: dict[str, str] = field(default_factory=dict)  # rid -> handle of the intent its hub waits for
 
     @property
     def db(self) -> Database:
@@ -175,10 +176,13 @@ class Pair:
         self.world.do(step)
         self.history.sent(buyer.rid)
         answer = (await reserve(self.redis, self.room, [tap], CAP))[0]
+        self.awaits[buyer.rid] = ""
         if step[0] == "lose_reply":
             return
+        self.awaits[buyer.rid] = answer.intent
         if answer.tag == "KNOWN":
             known = read_record(answer.record)
+            self.awaits[buyer.rid] = known.intent
             if known.hash != digest:
                 await self.told(buyer.rid, None, "key_reused")
             elif known.body is not None:
@@ -249,7 +253,8 @@ class Pair:
         await memory.books._publish(done.verdicts)
         for verdict in done.verdicts:
             rid = verdict.intent.rid.partition(".")[2]
-            if before[rid][0] == "waiting":
+            mine = verdict.body is not None or verdict.intent.handle == self.awaits.get(rid)
+            if mine and before[rid][0] == "waiting":
                 await self.told(rid, verdict.body, str(verdict.no[0]) if verdict.no else "")
 
     def lost(self, i: int) -> None:

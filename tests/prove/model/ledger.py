@@ -66,15 +66,7 @@ class Ledger:
             return ["adjust"]
         if self.rows or self.done:
             return ["row"] if self.rows else ["delete"]
-        found = []
-        if self.held is not None:
-            found.append("commit")
-        elif not self.batch and redis.group and any(each > redis.delivered for each in redis.intents):
-            found.append("read")
-        elif self.batch and len(self.after) < 2 and not (self.owed and self._work(books, redis)):
-            found.append("begin")
-        if self.after:
-            found.append("publish" if self.after[0][1] else "adjust" if self.moves else "settle")
+        found = self._group_steps(books, redis)
         if self.locked():
             return found
         if not self.batch and redis.group and redis.pending:
@@ -163,7 +155,7 @@ class Ledger:
         move, self.moves = self.moves[0], self.moves[1:]
         answer = redis.adjust(move.place, move.number, move.left, move.who, move.used, move.seats)
         if answer == BEHIND:
-            self.moves = (*books.missing(move.place, redis.move.get(move.place, 0), move.number - 1), *self.moves)
+            self.moves = (*books.missing(move.place, redis.move.get(move.place, 0), move.number - 1), move, *self.moves)
         elif answer == CLOSED and not self.after:
             self.moves, self.done = (), self.done[:-1]  # its row stays
 
@@ -196,6 +188,23 @@ class Ledger:
         elif snapshot is not None:
             redis.open(fence, snapshot)
             self.building = None
+
+    def _group_steps(self, books: Books, redis: Turnstile) -> list[str]:
+        """What may be done with the group at hand, and with those before it."""
+        found = []
+        if self.held is not None:
+            found.append("commit")
+        elif not self.batch and redis.group and any(each > redis.delivered for each in redis.intents):
+            found.append("read")
+        elif self.batch and len(self.after) < 2 and not (self.owed and self._work(books, redis)):
+            alone = not redis.pending - {intent.id for intent in self.batch}
+            if alone or not any(intent.ask for intent in self.batch):
+                found.append("begin")
+            elif not self.after:  # a question waits for everything that was delivered before it
+                found.append("sweep")
+        if self.after:
+            found.append("publish" if self.after[0][1] else "adjust" if self.moves else "settle")
+        return found
 
     def _work(self, books: Books, redis: Turnstile) -> bool:
         """Whether a look at the outbox would get anything done."""
