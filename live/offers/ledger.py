@@ -103,9 +103,17 @@ class RoomLedger:
         try:
             for _ in range(ROUNDS):
                 if not intents:
-                    break
-                await self._book_new(intents)
-                intents = await self._read(">")
+                    return
+                if any(intent.ask for intent in intents):  # they are booked with all that was delivered: nothing may be delivered meanwhile
+                    await self._book_new(intents)
+                    intents = await self._read(">")
+                    continue
+                ahead = asyncio.create_task(self._read(">"))  # while PostgreSQL is at this group
+                try:
+                    await self._book_new(intents)
+                finally:
+                    await asyncio.wait([ahead])  # what a failed group leaves behind is swept, with what was read
+                intents = await ahead
             if intents:
                 await self._book_new(intents)
         finally:

@@ -38,10 +38,14 @@ class Booker(Protocol):
         """A row of `known`: rid, and what it became."""
         ...
 
+    async def ahead(self, connection: AsyncConnection, offers: Mapping[int, OfferFacts]) -> Any:
+        """What has to be read before these offers are sold."""
+        ...
+
     async def book(
-        self, connection: AsyncConnection, intents: Sequence[Intent], offers: Mapping[int, OfferFacts], now: datetime
+        self, connection: AsyncConnection, intents: Sequence[Intent], offers: Mapping[int, OfferFacts], now: datetime, ahead: Any = None
     ) -> Sold:
-        """Write these, which come sorted by rid. Raises the driver's errors or SQLAlchemy's."""
+        """Write these, which come sorted by rid. Speaks to the driver only, so that it can be one of a pipeline's; raises its errors."""
         ...
 
 
@@ -184,12 +188,8 @@ async def _write(
     rows, offers, teams = locked.rows, locked.offers, locked.teams
     bodies: dict[str, dict[str, Any]] = {}
     ordered = [accepted[rid] for rid in sorted(accepted)]
-    for booker in bookers:
-        mine = [intent for intent in ordered if intent.kind in booker.kinds]
-        if mine:
-            sold = await booker.book(connection, mine, offers, now)
-            bodies |= sold.bodies
-            result.news += sold.news
+    selling = [(booker, [intent for intent in ordered if intent.kind in booker.kinds]) for booker in bookers]
+    reads = [await booker.ahead(connection, offers) if mine else None for booker, mine in selling]
     moves: list[tuple[int, str, int, int, str]] = []
     quotas: dict[tuple[int, str], int] = {}
     seats: dict[int, int] = {}
@@ -210,6 +210,12 @@ async def _write(
         await raw.execute(_TAKE, (*taken, array(r["taken"] for _, r in changed), array(r["move_no"] for _, r in changed)))
         used = (array(o for o, _ in people), array(p for _, p in people), array(quotas[k] for k in people))
         await raw.execute(_USE, (*used, array(offers[o].per_person for o, _ in people)))
+        # What is written first is cheap to put together: PostgreSQL is at it while the rest is.
+        for (booker, mine), read in zip(selling, reads, strict=True):
+            if mine:
+                sold = await booker.book(connection, mine, offers, now, read)
+                bodies |= sold.bodies
+                result.news += sold.news
         if result.news:
             result.rows = [await outbox.own_many(connection, room, result.news)]
     for offer, qty in sorted(seats.items()):

@@ -44,19 +44,28 @@ class OrderBooker:
         rid, intent_id, no, fen, pay_until = row
         return rid, Booked(intent_id, _body(no, fen, epoch_ms(pay_until)))
 
+    async def ahead(self, connection: AsyncConnection, offers: Mapping[int, OfferFacts]) -> str:
+        """The things on offer, as JSON: an order line is a snapshot, since a product may be renamed tomorrow."""
+        async with AsyncSession(connection) as session:
+            facts = await skus(session, sorted({offer.sku_id for offer in offers.values() if offer.sku_id is not None}))
+        return _json([
+            {"id": thing.id, "sku": thing.code, "name_zh": thing.title["zh"], "name_en": thing.title["en"], "picture": thing.picture}
+            for thing in facts.values()
+        ])  # fmt: skip
+
     async def book(
-        self, connection: AsyncConnection, intents: Sequence[Intent], offers: Mapping[int, OfferFacts], now: datetime
-    ) -> Sold:
+        self, connection: AsyncConnection, intents: Sequence[Intent], offers: Mapping[int, OfferFacts], now: datetime,
+        ahead: str | None = None,
+    ) -> Sold:  # fmt: skip
         """Write the orders of `intents`, which come in rid order. A rid that is there already breaks the batch: the ledger asked first."""
         if not intents:
             return Sold({}, [])
         holds: dict[tuple[int, ...], _Hold] = {}
         orders = [_order(intent, offers, holds, now) for intent in intents]
-        lines, things = await _lines(connection, intents, orders, offers)
+        things = await self.ahead(connection, offers) if ahead is None else ahead
         raw = await driver(connection)
-        async with raw.pipeline():
-            await raw.execute(_ORDERS, (now, _json(orders)))
-            await raw.execute(_LINES, (lines, things))
+        await raw.execute(_ORDERS, (now, _json(orders)))
+        await raw.execute(_LINES, (_json(_lines(intents, orders, offers)), things))
         told = Sold({}, [])
         for order, intent in zip(orders, intents, strict=True):
             until = holds[tuple([line.offer for line in intent.lines])].until_ms
@@ -102,11 +111,8 @@ def _order(intent: Intent, offers: Mapping[int, OfferFacts], holds: dict[tuple[i
     }
 
 
-async def _lines(
-    connection: AsyncConnection, intents: Sequence[Intent], orders: Sequence[Mapping[str, Any]], offers: Mapping[int, OfferFacts]
-) -> tuple[str, str]:
-    """As JSON: the lines, and the things they name: a snapshot, since a product may be renamed tomorrow."""
-    lines = [
+def _lines(intents: Sequence[Intent], orders: Sequence[Mapping[str, Any]], offers: Mapping[int, OfferFacts]) -> list[dict[str, Any]]:
+    return [
         {
             "order_no": order["no"],
             "line": at,
@@ -119,13 +125,6 @@ async def _lines(
         for intent, order in zip(intents, orders, strict=True)
         for at, line in enumerate(intent.lines)
     ]
-    async with AsyncSession(connection) as session:
-        facts = await skus(session, sorted({line["sku_id"] for line in lines}))
-    things = [
-        {"id": thing.id, "sku": thing.code, "name_zh": thing.title["zh"], "name_en": thing.title["en"], "picture": thing.picture}
-        for thing in facts.values()
-    ]
-    return _json(lines), _json(things)
 
 
 def _body(no: str, fen: int, until_ms: int) -> dict[str, Any]:

@@ -7,20 +7,19 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from live.infra import outbox
-from live.infra.db import array
+from live.infra.db import array, driver
 from live.offers.rules import Booked, Intent, OfferFacts
 from live.offers.till import Sold
 from live.protocol.events import GrantView, view
 
-_GRANTS = text(
+_GRANTS = (
     "INSERT INTO coupon_grant (rid, intent_id, offer_id, room_id, person, off, threshold, created_at)"
-    " SELECT t.rid, t.intent_id, t.offer_id, t.room_id, t.person, t.off, t.threshold, :now"
-    " FROM unnest(CAST(:rids AS text[]), CAST(:intents AS text[]), CAST(:offers AS bigint[]), CAST(:rooms AS text[]),"
-    " CAST(:people AS text[]), CAST(:offs AS bigint[]), CAST(:thresholds AS bigint[]))"
+    " SELECT t.rid, t.intent_id, t.offer_id, t.room_id, t.person, t.off, t.threshold, %s"
+    " FROM unnest(CAST(%s AS text[]), CAST(%s AS text[]), CAST(%s AS bigint[]), CAST(%s AS text[]),"
+    " CAST(%s AS text[]), CAST(%s AS bigint[]), CAST(%s AS bigint[]))"
     " AS t (rid, intent_id, offer_id, room_id, person, off, threshold) RETURNING rid, id"
 )
 
@@ -36,27 +35,27 @@ class CouponBooker:
         rid, intent_id, grant, offer = row
         return rid, Booked(intent_id, _body(grant, offer))
 
+    async def ahead(self, connection: AsyncConnection, offers: Mapping[int, OfferFacts]) -> None:
+        """Nothing."""
+
     async def book(
-        self, connection: AsyncConnection, intents: Sequence[Intent], offers: Mapping[int, OfferFacts], now: datetime
+        self, connection: AsyncConnection, intents: Sequence[Intent], offers: Mapping[int, OfferFacts], now: datetime, ahead: None = None
     ) -> Sold:
         """Write the grants of `intents` (one line, one unit each). A rid that is there already breaks the batch: the ledger asked first."""
         if not intents:
             return Sold({}, [])
         facts = [offers[intent.lines[0].offer] for intent in intents]
-        rows = await connection.execute(
-            _GRANTS,
-            {
-                "now": now,
-                "rids": array(intent.rid for intent in intents),
-                "intents": array(intent.id for intent in intents),
-                "offers": array(offer.id for offer in facts),
-                "rooms": array(offer.room_id for offer in facts),
-                "people": array(intent.person for intent in intents),
-                "offs": array(int(offer.terms["off"]) for offer in facts),
-                "thresholds": array(int(offer.terms["threshold"]) for offer in facts),
-            },
+        columns = (
+            [intent.rid for intent in intents],
+            [intent.id for intent in intents],
+            [offer.id for offer in facts],
+            [offer.room_id for offer in facts],
+            [intent.person for intent in intents],
+            [int(offer.terms["off"]) for offer in facts],
+            [int(offer.terms["threshold"]) for offer in facts],
         )
-        ids: dict[str, int] = {rid: int(grant) for rid, grant in rows.all()}
+        rows = await (await driver(connection)).execute(_GRANTS, (now, *[array(column) for column in columns]))
+        ids: dict[str, int] = dict(await rows.fetchall())
         news = [_news(intent, ids[intent.rid], offer) for intent, offer in zip(intents, facts, strict=True)]
         return Sold({intent.rid: _body(ids[intent.rid], offer.id) for intent, offer in zip(intents, facts, strict=True)}, news)
 
