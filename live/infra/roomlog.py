@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -116,8 +117,7 @@ async def withdraw(redis: Redis, room: str, chat_id: str) -> None:
 async def tell(redis: Redis, room: str, entries: Sequence[tuple[str, str, int, bytes]]) -> int:
     """Append own events (who, key, version, body); older versions are ignored. Negative: the room is not open in Redis."""
     names = ("meta", "log", "state", "own", "ownlast", "ownver")
-    body = orjson.dumps([(who, key, version, text.decode()) for who, key, version, text in entries])
-    return int(await _own(redis, [room_key(room, name) for name in names], [room, body]))
+    return int(await _own(redis, [room_key(room, name) for name in names], [room, *chain.from_iterable(entries)]))
 
 
 async def count(redis: Redis, room: str, key: str, version: int, value: Mapping[str, Any]) -> int:

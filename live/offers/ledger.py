@@ -21,18 +21,17 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import text
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InvalidRequestError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from live.infra import outbox, roomlog
 from live.infra.db import Database, utc_now
 from live.infra.keys import ALIVE, hub_channel, room_key
 from live.offers.catchup import abreast, send
 from live.offers.rebuild import RoomFacts, rebuild, sound
-from live.offers.reservations import CLOSED, Behind, Settled, settle
+from live.offers.reservations import CLOSED, Behind, Settled, settle, unsettled
 from live.offers.rules import House, Intent
-from live.offers.till import Bar, Booker, Booking, Verdict, book, book_house
+from live.offers.till import BAD_BATCH, Bar, Booker, Booking, Verdict, book, book_house
 from live.offers.waitlist.giving import Giving
-from live.protocol.codes import Refusal
 
 log = structlog.get_logger("ledger")
 
@@ -45,8 +44,6 @@ HOUSE = 50  # movements of the shop booked in one go, each a transaction; then i
 PARKED_AFTER = 5  # tries of a movement that no constraint will ever let pass
 REST = 1.0  # seconds before the books of a room that stopped on a fault are taken up again
 LEASE_SECONDS = 5  # the lease connection is used every 0.5 s
-# What a bad intent or movement raises; everything else is a server that is away or busy.
-BAD_BATCH = (Refusal, IntegrityError, DataError, InvalidRequestError, LookupError, TypeError, ValueError)
 TROUBLE = (RedisError, OSError, SQLAlchemyError, psycopg.Error)
 RERUN = frozenset({"40001", "40P01", "55P03"})  # serialisation failure, deadlock, lock timeout: the same batch again
 
@@ -72,7 +69,7 @@ class RoomLedger:
         self.owed = True  # outbox rows may be booked but not applied: they go before anything else
         self.closed = False  # beside the cancellation, which redis-py 5 can swallow while it connects
         self.after: asyncio.Task[None] | None = None  # what follows the last group's commit
-        self.consumer = "till"  # one name, so that a new owner finds what the old one had read
+        self.told: list[int] = []  # outbox rows whose news were told right after their commit; deleted with the next look at the outbox
         self.failures: dict[int, int] = {}  # house rows that could not be booked, and how often
 
     async def run(self) -> None:
@@ -91,8 +88,7 @@ class RoomLedger:
                         await self._apply_outbox()
                     await self._book_rounds(entries)
                     if time.monotonic() - swept >= 1.0:
-                        # What was delivered and not settled: by a former owner, by a read whose reply was lost, by a failed group.
-                        await self._drain()
+                        await self._book_delivered()
                         swept = time.monotonic()
             except TROUBLE as error:
                 swept = 0.0
@@ -103,9 +99,17 @@ class RoomLedger:
         try:
             for _ in range(ROUNDS):
                 if not intents:
-                    break
-                await self._book_new(intents)
-                intents = await self._read(">")
+                    return
+                if any(intent.ask for intent in intents):  # they are booked with all that was delivered: nothing may be delivered meanwhile
+                    await self._book_new(intents)
+                    intents = await self._read(">")
+                    continue
+                ahead = asyncio.create_task(self._read(">"))  # while PostgreSQL is at this group
+                try:
+                    await self._book_new(intents)
+                finally:
+                    await asyncio.wait([ahead])  # what a failed group leaves behind is swept, with what was read
+                intents = await ahead
             if intents:
                 await self._book_new(intents)
         finally:
@@ -121,11 +125,13 @@ class RoomLedger:
             await self._book(intents)
 
     async def _book_delivered(self) -> None:
-        """Book everything that was delivered and is not settled."""
+        """Book everything that was delivered and is not settled: by a former owner, by a read whose reply was lost, by a failed group."""
         await self._settled_all()
         while intents := await self._read("0"):
-            await self._book(intents)
-            await self._settled_all()  # or they would be read once more
+            try:
+                await self._book(intents)
+            finally:
+                await self._settled_all()  # or they would be read once more
 
     async def _drain(self) -> None:
         """Book everything the turnstile has let through so far. Under the lock."""
@@ -139,26 +145,20 @@ class RoomLedger:
     async def _read(self, begin: str, block: int | None = None) -> list[Intent]:
         """The next intents: `0` those delivered and not settled, `>` new ones. `block`: ms to wait for one."""
         key = room_key(self.room, "intents")
-        found = await self.reader.xreadgroup("ledger", self.consumer, {key: begin}, count=GROUP, block=block)
+        if begin == "0":
+            entries = await unsettled(self.reader, self.room, GROUP)
+        else:
+            # No list of what is pending: that is what the stream still holds, since settling deletes. Keeping one costs a write an intent.
+            found = await self.reader.xreadgroup("ledger", "till", {key: begin}, count=GROUP, block=block, noack=True)
+            entries = [(stream_id, fields.get(b"j", b"")) for _, each in found or [] for stream_id, fields in each]
         intents = []
-        for _, entries in found or []:
-            for stream_id, fields in entries:
-                intent = self._intent(stream_id.decode(), fields)
-                if intent is not None:
-                    intents.append(intent)
-                else:  # settled by another owner and still pending here, or no intent at all
-                    await self.redis.xack(key, "ledger", stream_id)
-                    await self.redis.xdel(key, stream_id)
+        for stream_id, raw in entries:
+            try:
+                intents.append(Intent.read(stream_id.decode(), orjson.loads(raw)))
+            except (KeyError, TypeError, ValueError) as error:
+                log.error("intent.unreadable", room=self.room, id=stream_id.decode(), error=repr(error)[:200])
+                await self.redis.xdel(key, stream_id)
         return intents
-
-    def _intent(self, stream_id: str, fields: dict[bytes, bytes]) -> Intent | None:
-        if not fields:
-            return None
-        try:
-            return Intent.read(stream_id, orjson.loads(fields[b"j"]))
-        except (KeyError, TypeError, ValueError) as error:
-            log.error("intent.unreadable", room=self.room, id=stream_id, error=repr(error)[:200])
-            return None
 
     async def _book(self, intents: list[Intent]) -> None:
         """Commit a group. What follows the commit runs while PostgreSQL is at the next one: see `_settled_all`."""
@@ -178,7 +178,11 @@ class RoomLedger:
         await self._publish(booking.verdicts)
         for intent, why in booking.drifts:
             log.warning("till.refused", room=self.room, rid=intent.rid, why=why)
-        self.news.set()  # the rows it wrote: own events and bars
+        # The news are told from here, not read from the outbox: their row is for a successor, should this process die before.
+        if booking.news and await roomlog.tell(self.redis, self.room, booking.news) >= 0:
+            self.told += booking.rows
+        if booking.seated:
+            self.news.set()
 
     async def _settle(self, booking: Booking) -> None:
         settled = [self._settled(verdict) for verdict in booking.verdicts]
@@ -204,21 +208,20 @@ class RoomLedger:
             except BAD_BATCH as error:
                 log.error("till.constraint", room=self.room, intents=len(intents), error=str(error)[:300])
                 return await self._halves(intents, error)
-            except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) not in RERUN or attempt == 4:
+            except (DBAPIError, psycopg.Error) as error:
+                if getattr(getattr(error, "orig", error), "sqlstate", None) not in RERUN or attempt == 4:
                     raise
         raise AssertionError("unreachable")
 
     async def _halves(self, intents: list[Intent], error: Exception) -> Booking:
         if len(intents) == 1:
-            diagnosis = getattr(getattr(error, "orig", None), "diag", None)
+            diagnosis = getattr(getattr(error, "orig", error), "diag", None)
             why = getattr(diagnosis, "constraint_name", None) or type(error).__name__
             async with self.db.connection() as connection:
                 await self._drift(connection, intents[0], why)
             return Booking(verdicts=[Verdict(intents[0], no=("sold_out",), gives_back=not intents[0].ask)])
         middle = len(intents) // 2
-        first, second = await self._commit(intents[:middle]), await self._commit(intents[middle:])
-        return Booking(first.verdicts + second.verdicts, first.moves | second.moves, first.drifts + second.drifts)
+        return await self._commit(intents[:middle]) + await self._commit(intents[middle:])
 
     async def _drift(self, connection: object, intent: Intent, why: str) -> None:
         row = {"r": self.room, "o": intent.lines[0].offer, "f": orjson.dumps({"rid": intent.rid, "why": why}).decode()}
@@ -273,8 +276,12 @@ class RoomLedger:
     async def _apply_outbox(self) -> bool:
         """Apply this room's rows, oldest first. True when there may be more. Under the lock."""
         self.owed = True
+        told = list(self.told)
         async with self.db.connection() as connection:
+            if told:
+                await connection.execute(_GONE, {"ids": told})
             rows = (await connection.execute(text(_ROWS), {"r": self.room})).all()
+        self.told = self.told[len(told) :]
         done: list[int] = []
         own: list[tuple[str, str, int, bytes]] = []
         own_ids: list[int] = []
@@ -300,7 +307,7 @@ class RoomLedger:
         finally:
             if done:
                 async with self.db.connection() as connection:
-                    await connection.execute(text("DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[]))"), {"ids": done})
+                    await connection.execute(_GONE, {"ids": done})
         self.owed = False
         return bool(done) and (house == HOUSE or len(own) >= TOLD or len(rows) == GROUP)
 
@@ -349,6 +356,7 @@ class RoomLedger:
         await asyncio.sleep(0.1)
 
 
+_GONE = text("DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[]))")
 _ROWS = f"SELECT id, kind, key, payload FROM outbox WHERE room_id = :r AND kind <> 'job' ORDER BY id LIMIT {GROUP}"
 
 

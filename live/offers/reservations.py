@@ -17,7 +17,10 @@ from live.offers.rules import handle
 _reserve = Script("live.offers", "reserve")
 _settle = Script("live.offers", "settle")
 _adjust = Script("live.offers", "adjust")
+_unsettled = Script("live.offers", "unsettled")
 CLOSED, ABSENT = -1, -2  # what `adjust` answers when it could not be applied: the room is not open; the offer is not there
+
+AT_ONCE = 1000  # taps in one call: some 20 ms of a Redis that everybody waits for; and as much as Lua can hand to one command
 
 Gap = tuple[int, str, int, int]  # offer, place, the turnstile's mark, the last movement it lacks
 
@@ -44,7 +47,7 @@ class Tap:
     lines: tuple[tuple[int, int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one per tap, see `Intent`
 class Answer:
     """What the turnstile said. `tag`: OK or ASK (a verdict follows), KNOWN (`record` says), NO (`code`, `facts`), FENCED.
 
@@ -70,34 +73,43 @@ class Record:
 
 
 async def reserve(redis: Redis, room: str, taps: Sequence[Tap], cap: int) -> list[Answer]:
-    """Decide a batch in one call; the client must not be one that sends again by itself. Redis errors pass through: then nobody knows."""
+    """Decide a batch in one call; the client must not be one that sends again by itself. Redis errors pass through: then nobody knows.
+
+    Raises ValueError for more than AT_ONCE taps: everybody else waits for the call.
+    """
+    if not 0 < len(taps) <= AT_ONCE:
+        raise ValueError(f"a batch has 1 to {AT_ONCE} taps, not {len(taps)}")
     offers = sorted({offer for tap in taps for offer, _, _ in tap.lines})
     index = {offer: i + 1 for i, offer in enumerate(offers)}
     keys = [room_key(room, name) for name in ("meta", "log", "state", "intents")]
-    keys += [room_key(room, f"rid:{tap.rid}") for tap in taps]
+    begin = room_key(room, "rid:")
+    keys += [begin + tap.rid for tap in taps]
     for offer in offers:
         keys += [room_key(room, f"offer:{offer}"), room_key(room, f"used:{offer}")]
-    intents = [
-        {
-            "rid": tap.rid, "who": tap.who, "name": tap.name, "hub": tap.hub, "hash": tap.hash, "tries": tap.tries, "at": tap.at,
-            "lines": [(index[offer], qty, version) for offer, qty, version in tap.lines],
-        }
-        for tap in taps
-    ]  # fmt: skip
-    body = orjson.dumps({"cap": cap, "offers": offers, "intents": intents})
-    return [_answer(raw) for raw in await _reserve(redis, keys, [room, len(taps), body])]
+    args: list[Any] = [room, len(taps), cap, len(offers), *offers]
+    texts: dict[Any, str] = {}  # many want the same
+    for tap in taps:
+        lines = texts.get(tap.lines)
+        if lines is None:
+            lines = texts[tap.lines] = ";".join([f"{index[offer]}:{qty}:{version}" for offer, qty, version in tap.lines])
+        # The rest of the intent is the turnstile's to say.
+        start = orjson.dumps({"rid": tap.rid, "who": tap.who, "name": tap.name, "hub": tap.hub, "hash": tap.hash})[:-1]
+        args += (tap.who, tap.tries, ",".join(tap.at), lines, tap.hash, start)
+    fence, *answers = await _reserve(redis, keys, args)
+    return [_answer(raw, fence.decode()) for raw in answers]
 
 
-def _answer(raw: Sequence[Any]) -> Answer:
+def _answer(raw: Any, fence: str) -> Answer:
+    if isinstance(raw, bytes):
+        stream_id = raw.decode()
+        tag = "ASK" if stream_id[0] == "?" else "OK"
+        return Answer(tag, fence=fence, intent=handle(fence, stream_id.lstrip("?")))
     tag = raw[0].decode()
     if tag == "KNOWN":
         return Answer(tag, record=raw[1])
     if tag == "NO":
         facts = tuple(fact.decode() if isinstance(fact, bytes) else fact for fact in raw[2:])
         return Answer(tag, code=raw[1].decode(), facts=facts)
-    if tag in ("OK", "ASK"):
-        fence = raw[4].decode()
-        return Answer(tag, fence=fence, intent=handle(fence, raw[1].decode()))
     return Answer(tag)
 
 
@@ -129,7 +141,12 @@ async def records(redis: Redis, room: str, rids: Sequence[str]) -> list[Record |
     return [None if raw is None else read_record(raw) for raw in raws]
 
 
-@dataclass(frozen=True, slots=True)
+async def unsettled(redis: Redis, room: str, most: int) -> list[tuple[bytes, bytes]]:
+    """Intents that were delivered and not settled, oldest first: (stream id, JSON). Raises ResponseError (NOGROUP) in a room not built."""
+    return [(one[0], one[1]) for one in await _unsettled(redis, [room_key(room, "intents")], [most])]
+
+
+@dataclass(slots=True)  # not frozen: one per order, see `Intent`
 class Settled:
     """One intent after the commit: its new record (None: forget the rid, it was refused) and the units that go back."""
 
@@ -147,19 +164,17 @@ async def settle(redis: Redis, room: str, settled: Sequence[Settled], moves: Mov
     offers = sorted({o for o, _ in moves} | {o for one in settled for o, *_ in one.back})
     index = {offer: i + 1 for i, offer in enumerate(offers)}
     keys = [room_key(room, name) for name in ("meta", "log", "state", "intents")]
-    keys += [room_key(room, f"rid:{one.rid}") for one in settled]
+    begin = room_key(room, "rid:")
+    keys += [begin + one.rid for one in settled]
     for offer in offers:
         keys += [room_key(room, f"offer:{offer}"), room_key(room, f"used:{offer}")]
-    intents: list[dict[str, Any]] = []
-    for one in settled:
-        entry: dict[str, Any] = {"id": one.id, "back": [(index[o], place, qty, who) for o, place, qty, who in one.back]}
-        if one.record is not None:
-            entry["record"] = one.record.decode()
-        intents.append(entry)
+    back = [(i, index[offer], place, qty, who) for i, one in enumerate(settled, 1) for offer, place, qty, who in one.back]
     ranges = [(offer, place, after, last) for (offer, place), (after, last) in moves.items()]
     numbers = [(index[offer], place, after, last) for offer, place, after, last in ranges]
-    body = orjson.dumps({"offers": offers, "intents": intents, "moves": numbers})
-    done, *behind = await _settle(redis, keys, [room, len(settled), body])
+    args: list[Any] = [room, len(settled), orjson.dumps({"offers": offers, "back": back, "moves": numbers})]
+    for one in settled:
+        args += (one.id, one.record or b"")
+    done, *behind = await _settle(redis, keys, args)
     if behind:
         gaps = zip(behind[::2], behind[1::2], strict=True)
         raise Behind([(*ranges[i - 1][:2], int(mark), ranges[i - 1][2]) for i, mark in gaps])

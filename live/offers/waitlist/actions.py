@@ -102,7 +102,7 @@ async def tell_entries(
     if entries:
         ends = pay_until or {}
         news = [(one["person"], f"waitlist:{one['id']}", one["version"], queries.told(one, ends.get(one["id"]))) for one in entries]
-        await outbox.own_many(connection, room_id, news)
+        await outbox.tell_many(connection, room_id, news)
 
 
 async def _tell(session: AsyncSession, person: str, offer_id: int) -> RowMapping:

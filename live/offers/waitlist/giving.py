@@ -13,21 +13,19 @@ from typing import Any
 import orjson
 import structlog
 from sqlalchemy import RowMapping, text
-from sqlalchemy.exc import DataError, IntegrityError, InvalidRequestError, OperationalError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from live.infra.db import array
 from live.offers.rules import Intent, IntentLine
-from live.offers.till import Booker, Move, give
+from live.offers.till import BAD_BATCH, Booker, Move, give
 from live.offers.waitlist import actions, rules
 from live.offers.waitlist.queries import Row
-from live.protocol.codes import Refusal
 
 log = structlog.get_logger("ledger")
 
 PAGE = 200  # people asked for in one go: a store's delivery may serve hundreds, a cancelled order one
 LOCK_NOT_AVAILABLE = "55P03"
-BAD_LINE = (Refusal, IntegrityError, DataError, InvalidRequestError, LookupError, TypeError, ValueError)
 
 Held = tuple[str, int]  # person, units
 
@@ -50,8 +48,9 @@ class Giving:
             async with connection.begin_nested():
                 await connection.execute(_PATIENCE)
                 line = (await connection.execute(text(f"{_LINE} FOR UPDATE OF l"), about)).mappings().one_or_none()
+                await connection.execute(_USUAL)
                 return [] if line is None else await self._serve(connection, room, cause, move, line, now)
-        except BAD_LINE as error:  # a fault in here must not keep the units from everybody else
+        except BAD_BATCH as error:  # a fault in here must not keep the units from everybody else
             facts = {"cause": cause, "location": move.place, "error": repr(error)[:500]}
         except OperationalError as error:
             if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
@@ -108,6 +107,7 @@ def _intent(rid: str, entry: Row, line: Row, place: str) -> Intent:
 _LINE = """SELECT o.kind, o.fen, o.price_version, o.hold_seconds, o.terms FROM waitlist_line l JOIN offer o ON o.id = l.offer_id
   WHERE l.offer_id = :o AND l.waiting > 0 AND o.phase = 'open' AND (o.closes_at IS NULL OR o.closes_at > :now)"""
 _PATIENCE = text("SET LOCAL lock_timeout = '500ms'")  # a door that stopped in mid-transaction: the room's buyers wait for this one
+_USUAL = text("SET LOCAL lock_timeout TO DEFAULT")
 _PAGE = text("""SELECT id, offer_id, person, place, qty, fen FROM waitlist
   WHERE offer_id = :o AND state = 'WAITING' AND place > :a AND jsonb_exists(at, :l) ORDER BY place LIMIT :n""")
 _GIVE = text("""UPDATE waitlist w SET state = 'GIVEN', order_no = t.n, cause = :c, version = version + 1
