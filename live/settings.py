@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     verdict_ms: int = 800  # then the buyer is told `pending`
     hold_seconds: int = 600  # live orders: 10 min to pay
     flash_hold_seconds: int = 300  # flash sales: 5 min
+    hold_floor_seconds: int = Field(default=120, ge=30)  # of a hot offer: two minutes are enough for a hand that already holds the phone
+    waitlist_hold_seconds: int = Field(default=120, ge=30)  # for what came back to somebody who waited: others wait behind them
 
     # Pools: (web + ledger + workers) x pool must stay below PostgreSQL's max_connections of 100
     db_pool: int = Field(default=10, ge=1)

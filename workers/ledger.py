@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from typing import Any
 
@@ -12,6 +13,7 @@ from live.infra.db import Database
 from live.infra.observe import set_up_logs
 from live.infra.redis import connect, connect_buying
 from live.offers.ledger import Hands, Ledger
+from live.offers.waitlist.queries import lines
 from live.orders.booking import OrderBooker
 from live.promotions.coupon.booking import CouponBooker
 from live.promotions.group_buy.queries import bars
@@ -21,8 +23,8 @@ from live.settings import settings
 
 
 async def facts(connection: AsyncConnection, room: str) -> tuple[dict[str, int], dict[str, tuple[int, dict[str, Any]]]]:
-    """What a rebuilt room needs besides stock: who is muted, and the bars of its teams."""
-    return await muted(connection, room), await bars(connection, room)
+    """What a rebuilt room needs besides stock: who is muted, the bars of its teams, and the lines before what is sold out."""
+    return await muted(connection, room), await bars(connection, room) | await lines(connection, room)
 
 
 def hands() -> Hands:
@@ -36,9 +38,11 @@ async def run() -> None:
     if config.database_url is None or config.redis_url is None:
         raise SystemExit("LIVE_DATABASE_URL and LIVE_REDIS_URL must be set; `live up` starts both for you")
     # A frozen ledger holds the fence and the hot rows for a second at most; a rebuild waits for it.
-    db = Database(config.database_url, config.db_pool, idle_ms=1000, ping=False)
+    db = Database(config.database_url, config.db_pool, idle_ms=1000, ping=False, by_index=True)
     redis = connect(config.redis_url)
     reader = connect_buying(config.redis_url, timeout=5.0)
+    gc.freeze()  # what was imported stays
+    gc.set_threshold(50_000, 20, 50)  # a group makes 10,000 objects and no cycles: looking for them every 700 would be a tenth of its time
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)

@@ -17,9 +17,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlmodel import col
 
+from live.infra.db import driver
 from live.infra.tables import Outbox, RoomClock, RoomState
 
 CHANNEL = "outbox"  # NOTIFY channel; the payload is the room
+News = tuple[str, str, int, bytes]  # person, key, version, body as JSON
 
 
 async def act(
@@ -67,16 +69,37 @@ async def own(session: AsyncSession, room_id: str, person: str, key: str, versio
     await _put(session, Outbox(kind="own", room_id=room_id, key=key, payload={"who": person, "version": version, "body": dict(body)}))
 
 
-async def own_many(connection: AsyncConnection, room_id: str, news: Sequence[tuple[str, str, int, Mapping[str, Any]]]) -> None:
-    """Tell many people, in one row: (person, key, version, body) each. One batch of orders is one thing to be told."""
+async def tell_many(
+    connection: AsyncConnection | AsyncSession, room_id: str, news: Sequence[tuple[str, str, int, Mapping[str, Any]]]
+) -> None:
+    """Tell many people, in one row that the relay applies: (person, key, version, body) each."""
     insert = text("INSERT INTO outbox (kind, room_id, payload) VALUES ('own', :r, CAST(:p AS jsonb))")
     await connection.execute(insert, {"r": room_id, "p": orjson.dumps({"many": news}).decode()})
     await connection.execute(select(func.pg_notify(CHANNEL, room_id)))
 
 
-async def count(session: AsyncSession, room_id: str, key: str, version: int, value: Mapping[str, Any]) -> None:
+async def own_many(connection: AsyncConnection, room_id: str, news: Sequence[News]) -> int:
+    """Tell many people, in one row: one batch of orders is one thing to be told. Returns the row's id.
+
+    Nobody is notified: only the ledger writes such rows, and tells what is in them itself after its commit. They are for its successor.
+    """
+    many = [(who, key, version, orjson.Fragment(body)) for who, key, version, body in news]
+    raw = await driver(connection)
+    row = await raw.execute(_MANY, (room_id, orjson.dumps({"many": many}).decode()))
+    found: tuple[int] | None = await row.fetchone()
+    assert found is not None
+    return found[0]
+
+
+_MANY = "INSERT INTO outbox (kind, room_id, payload) VALUES ('own', %s, CAST(%s AS jsonb)) RETURNING id"
+
+
+async def count(connection: AsyncConnection | AsyncSession, room_id: str, key: str, version: int, value: Mapping[str, Any]) -> None:
     """A state key whose version was taken under its own row (a team's bar); the newest wins."""
-    await _put(session, Outbox(kind="count", room_id=room_id, key=key, payload={"version": version, "value": dict(value)}))
+    insert = text("INSERT INTO outbox (kind, room_id, key, payload) VALUES ('count', :r, :k, CAST(:p AS jsonb))")
+    payload = orjson.dumps({"version": version, "value": dict(value)}).decode()
+    await connection.execute(insert, {"r": room_id, "k": key, "p": payload})
+    await connection.execute(select(func.pg_notify(CHANNEL, room_id)))
 
 
 async def house(session: AsyncSession, room_id: str, entry: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ _own = Script("live.infra", "own")
 _count = Script("live.infra", "count")
 
 VIEWERS_MS = 5_000  # a hub that died is counted for this long
+NOT_NEXT = -1  # `apply`: acts before this one have not come
 BEGIN = "0-0"
 
 
@@ -92,7 +94,7 @@ async def look(redis: Redis, room: str, at: Position, hub: str = "", viewers: in
 
 
 async def apply(redis: Redis, room: str, act: Mapping[str, Any]) -> int:
-    """Apply an act (an outbox payload). 1 applied, 0 applied before, -1 not the next one, -2 the room is not open in Redis."""
+    """Apply an act (an outbox payload). 1 applied, 0 applied before, NOT_NEXT, -2 the room is not open in Redis."""
     offers = list(act["offers"].items())
     names = ["meta", "log", "state", "muted", "offers", *(f"offer:{offer}" for offer, _ in offers)]
     body = {
@@ -115,8 +117,7 @@ async def withdraw(redis: Redis, room: str, chat_id: str) -> None:
 async def tell(redis: Redis, room: str, entries: Sequence[tuple[str, str, int, bytes]]) -> int:
     """Append own events (who, key, version, body); older versions are ignored. Negative: the room is not open in Redis."""
     names = ("meta", "log", "state", "own", "ownlast", "ownver")
-    body = orjson.dumps([(who, key, version, text.decode()) for who, key, version, text in entries])
-    return int(await _own(redis, [room_key(room, name) for name in names], [room, body]))
+    return int(await _own(redis, [room_key(room, name) for name in names], [room, *chain.from_iterable(entries)]))
 
 
 async def count(redis: Redis, room: str, key: str, version: int, value: Mapping[str, Any]) -> int:

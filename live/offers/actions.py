@@ -17,6 +17,7 @@ from live.infra.db import epoch_ms
 from live.offers.rules import ANYWHERE, MAX_LOCATIONS
 from live.offers.tables import Allotment, Offer, Team
 from live.offers.till import return_rid
+from live.offers.waitlist.actions import close_line
 from live.protocol.codes import Code, Refusal
 from live.protocol.events import OfferEnded, OfferOpened, OfferView, PriceFell, event
 from live.stock.actions import allot
@@ -115,6 +116,7 @@ async def end_offer(session: AsyncSession, offer_id: int, now: datetime) -> Offe
         state={f"offer:{offer_id}": {**state, "phase": "ended", "closes": epoch_ms(now)}},
         offers={offer_id: {"phase": "ended"}},
     )
+    await close_line(session, offer)
     await give_back(session, offer)
     return offer
 
@@ -128,7 +130,7 @@ async def clear_shelf(session: AsyncSession, before: datetime) -> int:
     )
     rows = (await session.execute(query, {"before": before})).all()
     for room_id, offer_id in rows:
-        await outbox.act(session, room_id, state={f"{kind}:{offer_id}": None for kind in ("offer", "left", "team")})
+        await outbox.act(session, room_id, state={f"{kind}:{offer_id}": None for kind in ("offer", "left", "team", "waitlist")})
     return len(rows)
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -20,16 +21,17 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import text
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InvalidRequestError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from live.infra import outbox, roomlog
 from live.infra.db import Database, utc_now
 from live.infra.keys import ALIVE, hub_channel, room_key
+from live.offers.catchup import abreast, send
 from live.offers.rebuild import RoomFacts, rebuild, sound
-from live.offers.reservations import Settled, adjust, settle
+from live.offers.reservations import CLOSED, Behind, Settled, settle, unsettled
 from live.offers.rules import House, Intent
-from live.offers.till import Bar, Booker, Booking, Verdict, book, book_house
-from live.protocol.codes import Refusal
+from live.offers.till import BAD_BATCH, Bar, Booker, Booking, Verdict, book, book_house
+from live.offers.waitlist.giving import Giving
 
 log = structlog.get_logger("ledger")
 
@@ -42,8 +44,6 @@ HOUSE = 50  # movements of the shop booked in one go, each a transaction; then i
 PARKED_AFTER = 5  # tries of a movement that no constraint will ever let pass
 REST = 1.0  # seconds before the books of a room that stopped on a fault are taken up again
 LEASE_SECONDS = 5  # the lease connection is used every 0.5 s
-# What a bad intent or movement raises; everything else is a server that is away or busy.
-BAD_BATCH = (Refusal, IntegrityError, DataError, InvalidRequestError, LookupError, TypeError, ValueError)
 TROUBLE = (RedisError, OSError, SQLAlchemyError, psycopg.Error)
 RERUN = frozenset({"40001", "40P01", "55P03"})  # serialisation failure, deadlock, lock timeout: the same batch again
 
@@ -65,10 +65,11 @@ class RoomLedger:
         self.reader = reader or redis  # must not send a read again by itself: what the lost reply held would lie unread
         self.lock = asyncio.Lock()
         self.news = asyncio.Event()
+        self.lost = False  # the turnstile lacks what only a rebuild can bring
         self.owed = True  # outbox rows may be booked but not applied: they go before anything else
         self.closed = False  # beside the cancellation, which redis-py 5 can swallow while it connects
         self.after: asyncio.Task[None] | None = None  # what follows the last group's commit
-        self.consumer = "till"  # one name, so that a new owner finds what the old one had read
+        self.told: list[int] = []  # outbox rows whose news were told right after their commit; deleted with the next look at the outbox
         self.failures: dict[int, int] = {}  # house rows that could not be booked, and how often
 
     async def run(self) -> None:
@@ -87,8 +88,7 @@ class RoomLedger:
                         await self._apply_outbox()
                     await self._book_rounds(entries)
                     if time.monotonic() - swept >= 1.0:
-                        # What was delivered and not settled: by a former owner, by a read whose reply was lost, by a failed group.
-                        await self._drain()
+                        await self._book_delivered()
                         swept = time.monotonic()
             except TROUBLE as error:
                 swept = 0.0
@@ -99,48 +99,66 @@ class RoomLedger:
         try:
             for _ in range(ROUNDS):
                 if not intents:
-                    break
-                await self._book(intents)
-                intents = await self._read(">")
+                    return
+                if any(intent.ask for intent in intents):  # they are booked with all that was delivered: nothing may be delivered meanwhile
+                    await self._book_new(intents)
+                    intents = await self._read(">")
+                    continue
+                ahead = asyncio.create_task(self._read(">"))  # while PostgreSQL is at this group
+                try:
+                    await self._book_new(intents)
+                finally:
+                    await asyncio.wait([ahead])  # what a failed group leaves behind is swept, with what was read
+                intents = await ahead
             if intents:
-                await self._book(intents)
+                await self._book_new(intents)
         finally:
             await self._settled_all()
+
+    async def _book_new(self, intents: list[Intent]) -> None:
+        """Book what was delivered for the first time."""
+        if any(intent.ask for intent in intents):
+            # A question is answered from the books. If the turnstile lost the rid's record, an earlier intent of the same rid may have been
+            # delivered to a former owner, or to a group that failed: it is booked first, in the order of the stream.
+            await self._book_delivered()
+        else:
+            await self._book(intents)
+
+    async def _book_delivered(self) -> None:
+        """Book everything that was delivered and is not settled: by a former owner, by a read whose reply was lost, by a failed group."""
+        await self._settled_all()
+        while intents := await self._read("0"):
+            try:
+                await self._book(intents)
+            finally:
+                await self._settled_all()  # or they would be read once more
 
     async def _drain(self) -> None:
         """Book everything the turnstile has let through so far. Under the lock."""
         try:
-            for begin in ("0", ">"):
-                while intents := await self._read(begin):
-                    await self._book(intents)
-                    if begin == "0":  # or they would be read once more
-                        await self._settled_all()
+            await self._book_delivered()
+            while intents := await self._read(">"):
+                await self._book_new(intents)
         finally:
             await self._settled_all()
 
     async def _read(self, begin: str, block: int | None = None) -> list[Intent]:
         """The next intents: `0` those delivered and not settled, `>` new ones. `block`: ms to wait for one."""
         key = room_key(self.room, "intents")
-        found = await self.reader.xreadgroup("ledger", self.consumer, {key: begin}, count=GROUP, block=block)
+        if begin == "0":
+            entries = await unsettled(self.reader, self.room, GROUP)
+        else:
+            # No list of what is pending: that is what the stream still holds, since settling deletes. Keeping one costs a write an intent.
+            found = await self.reader.xreadgroup("ledger", "till", {key: begin}, count=GROUP, block=block, noack=True)
+            entries = [(stream_id, fields.get(b"j", b"")) for _, each in found or [] for stream_id, fields in each]
         intents = []
-        for _, entries in found or []:
-            for stream_id, fields in entries:
-                intent = self._intent(stream_id.decode(), fields)
-                if intent is not None:
-                    intents.append(intent)
-                else:  # settled by another owner and still pending here, or no intent at all
-                    await self.redis.xack(key, "ledger", stream_id)
-                    await self.redis.xdel(key, stream_id)
+        for stream_id, raw in entries:
+            try:
+                intents.append(Intent.read(stream_id.decode(), orjson.loads(raw)))
+            except (KeyError, TypeError, ValueError) as error:
+                log.error("intent.unreadable", room=self.room, id=stream_id.decode(), error=repr(error)[:200])
+                await self.redis.xdel(key, stream_id)
         return intents
-
-    def _intent(self, stream_id: str, fields: dict[bytes, bytes]) -> Intent | None:
-        if not fields:
-            return None
-        try:
-            return Intent.read(stream_id, orjson.loads(fields[b"j"]))
-        except (KeyError, TypeError, ValueError) as error:
-            log.error("intent.unreadable", room=self.room, id=stream_id, error=repr(error)[:200])
-            return None
 
     async def _book(self, intents: list[Intent]) -> None:
         """Commit a group. What follows the commit runs while PostgreSQL is at the next one: see `_settled_all`."""
@@ -156,12 +174,27 @@ class RoomLedger:
 
     async def _follow(self, booking: Booking) -> None:
         """Settle the turnstile, tell the buyers."""
-        settled = [self._settled(verdict) for verdict in booking.verdicts]
-        await settle(self.redis, self.room, settled, booking.moves)
+        await self._settle(booking)
         await self._publish(booking.verdicts)
         for intent, why in booking.drifts:
             log.warning("till.refused", room=self.room, rid=intent.rid, why=why)
-        self.news.set()  # the rows it wrote: own events and bars
+        # The news are told from here, not read from the outbox: their row is for a successor, should this process die before.
+        if booking.news and await roomlog.tell(self.redis, self.room, booking.news) >= 0:
+            self.told += booking.rows
+        if booking.seated:
+            self.news.set()
+
+    async def _settle(self, booking: Booking) -> None:
+        settled = [self._settled(verdict) for verdict in booking.verdicts]
+        await self._abreast(lambda: settle(self.redis, self.room, settled, booking.moves))
+
+    async def _abreast(self, act: Callable[[], Awaitable[int]]) -> int:
+        """Do this at the turnstile, after the movements it lacks. One that cannot be brought up to the books is built anew."""
+        try:
+            return await abreast(self.db, self.redis, self.room, act)
+        except Behind:
+            self.lost = True
+            raise
 
     async def _commit(self, intents: list[Intent]) -> Booking:
         """One transaction; halved when a constraint fires, so one bad intent cannot sink the others."""
@@ -175,21 +208,20 @@ class RoomLedger:
             except BAD_BATCH as error:
                 log.error("till.constraint", room=self.room, intents=len(intents), error=str(error)[:300])
                 return await self._halves(intents, error)
-            except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) not in RERUN or attempt == 4:
+            except (DBAPIError, psycopg.Error) as error:
+                if getattr(getattr(error, "orig", error), "sqlstate", None) not in RERUN or attempt == 4:
                     raise
         raise AssertionError("unreachable")
 
     async def _halves(self, intents: list[Intent], error: Exception) -> Booking:
         if len(intents) == 1:
-            diagnosis = getattr(getattr(error, "orig", None), "diag", None)
+            diagnosis = getattr(getattr(error, "orig", error), "diag", None)
             why = getattr(diagnosis, "constraint_name", None) or type(error).__name__
             async with self.db.connection() as connection:
                 await self._drift(connection, intents[0], why)
             return Booking(verdicts=[Verdict(intents[0], no=("sold_out",), gives_back=not intents[0].ask)])
         middle = len(intents) // 2
-        first, second = await self._commit(intents[:middle]), await self._commit(intents[middle:])
-        return Booking(first.verdicts + second.verdicts, first.moves | second.moves, first.drifts + second.drifts)
+        return await self._commit(intents[:middle]) + await self._commit(intents[middle:])
 
     async def _drift(self, connection: object, intent: Intent, why: str) -> None:
         row = {"r": self.room, "o": intent.lines[0].offer, "f": orjson.dumps({"rid": intent.rid, "why": why}).decode()}
@@ -203,10 +235,10 @@ class RoomLedger:
         return Settled(intent.id, intent.rid, record, back)
 
     async def _publish(self, verdicts: Sequence[Verdict]) -> None:
-        """Tell the hubs. A message lost here is found by asking: the record has been written."""
+        """Tell the hubs what became of which intent. A message lost here is found by asking: the record has been written."""
         by_hub: dict[str, list[object]] = {}
         for verdict in verdicts:
-            by_hub.setdefault(verdict.intent.hub, []).append([verdict.intent.rid, verdict.body, list(verdict.no)])
+            by_hub.setdefault(verdict.intent.hub, []).append([verdict.intent.rid, verdict.intent.handle, verdict.body, list(verdict.no)])
         for hub, body in by_hub.items():
             await self.redis.publish(hub_channel(hub), orjson.dumps(body))
 
@@ -214,7 +246,7 @@ class RoomLedger:
         checked = 0.0
         while not self.closed:
             try:
-                if time.monotonic() - checked >= 1.0:
+                if self.lost or time.monotonic() - checked >= 1.0:
                     await self.ensure()
                     checked = time.monotonic()
                 async with self.lock:
@@ -231,20 +263,25 @@ class RoomLedger:
 
     async def ensure(self) -> None:
         """Make the room's turnstile sound: rebuild it when Redis lost, forgot or changed anything it stands on."""
-        if await sound(self.redis, self.db, self.room):
+        if not self.lost and await sound(self.redis, self.db, self.room):
             return
         async with self.lock:
-            if await sound(self.redis, self.db, self.room):
+            if not self.lost and await sound(self.redis, self.db, self.room):
                 return
             started = time.monotonic()
             fence = await rebuild(self.redis, self.db, self.room, self.hands.facts)
+            self.lost = False
             log.info("room.rebuilt", room=self.room, fence=fence, seconds=round(time.monotonic() - started, 3))
 
     async def _apply_outbox(self) -> bool:
         """Apply this room's rows, oldest first. True when there may be more. Under the lock."""
         self.owed = True
+        told = list(self.told)
         async with self.db.connection() as connection:
+            if told:
+                await connection.execute(_GONE, {"ids": told})
             rows = (await connection.execute(text(_ROWS), {"r": self.room})).all()
+        self.told = self.told[len(told) :]
         done: list[int] = []
         own: list[tuple[str, str, int, bytes]] = []
         own_ids: list[int] = []
@@ -270,7 +307,7 @@ class RoomLedger:
         finally:
             if done:
                 async with self.db.connection() as connection:
-                    await connection.execute(text("DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[]))"), {"ids": done})
+                    await connection.execute(_GONE, {"ids": done})
         self.owed = False
         return bool(done) and (house == HOUSE or len(own) >= TOLD or len(rows) == GROUP)
 
@@ -281,7 +318,11 @@ class RoomLedger:
         for event, body in payload["events"]:
             if event == "comment.withdrawn":  # before it is told: a hub that begins in between would keep it
                 await roomlog.withdraw(self.redis, self.room, body["id"])
-        return await roomlog.apply(self.redis, self.room, payload) >= 0
+        applied = await roomlog.apply(self.redis, self.room, payload)
+        if applied == roomlog.NOT_NEXT:
+            # Rows come in the order of their numbers and go when they are applied: those before it were, at a turnstile that forgot them.
+            self.lost = True
+        return applied >= 0
 
     async def _house(self, row_id: int, payload: dict[str, Any]) -> bool:
         """A movement of the shop. One that can never be booked is parked after some tries, with a drift row, and stops nobody else."""
@@ -290,7 +331,7 @@ class RoomLedger:
             if entry.kind == "RETURN":
                 await self._drain()  # whoever passed the turnstile before the end is booked before the rest goes back
             async with self.db.connection() as connection:
-                moves = await book_house(connection, self.room, entry, self.hands.bar, utc_now())
+                moves = await book_house(connection, self.room, entry, self.hands.bar, utc_now(), Giving(self.hands.bookers))
         except BAD_BATCH as error:
             self.failures[row_id] = self.failures.get(row_id, 0) + 1
             log.error("house.refused", room=self.room, row=row_id, tries=self.failures[row_id], error=str(error)[:300])
@@ -298,9 +339,8 @@ class RoomLedger:
                 await self._park(row_id, payload, error)
             return False
         self.failures.pop(row_id, None)
-        for move in moves:
-            await adjust(self.redis, self.room, move.offer, move.place, move.move_no, move.left, move.person, move.used, move.seats)
-        return True
+        # Not open: lost, or another owner is between the snapshot and the last counter of a rebuild. The row stays until it was seen there.
+        return CLOSED not in [await self._abreast(partial(send, self.redis, self.room, move)) for move in moves]
 
     async def _park(self, row_id: int, payload: dict[str, Any], error: Exception) -> None:
         facts = orjson.dumps({"row": row_id, "entry": payload, "error": str(error)[:500]}).decode()
@@ -316,6 +356,7 @@ class RoomLedger:
         await asyncio.sleep(0.1)
 
 
+_GONE = text("DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[]))")
 _ROWS = f"SELECT id, kind, key, payload FROM outbox WHERE room_id = :r AND kind <> 'job' ORDER BY id LIMIT {GROUP}"
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 ANYWHERE = "-"  # the location of what has none: coupons, packets
 MAX_LOCATIONS = 8  # a turnstile call stays short: constant work per intent
+HOLD_FLOOR = "hold_floor"  # of an offer's terms: seconds below which no hold of it is shortened; without it none is
+HOT = 2  # from one half of a store's units on, holds shrink: whoever watched half of it go will not watch long for the rest
 
 
 def rid_of(person: str, room: str, key: str) -> str:
@@ -21,7 +23,12 @@ def body_hash(lines: Sequence[tuple[int, int]], at: Sequence[str]) -> str:
     return hashlib.sha256(repr((sorted(lines), list(at))).encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True, slots=True)
+def handle(fence: int | str, stream_id: str) -> str:
+    """One intent among all of its rid: a rebuilt room's stream may count from the beginning."""
+    return f"{fence}/{stream_id}"
+
+
+@dataclass(slots=True)  # not frozen, as Intent: a frozen one takes three times as long to make, and there is one per order
 class IntentLine:
     """`fen`: the price of one, as the turnstile promised it."""
 
@@ -31,7 +38,7 @@ class IntentLine:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Intent:
     """What the turnstile let through. `id` is its stream id; `hub` the process that waits; with `ask`: only answer from SQL."""
 
@@ -56,13 +63,18 @@ class Intent:
             person=raw["who"],
             kind=raw["kind"],
             at=raw["at"],
-            lines=tuple(IntentLine(int(o), int(q), int(f), int(v)) for o, q, f, v in raw["lines"]),
+            lines=tuple([IntentLine(int(o), int(q), int(f), int(v)) for o, q, f, v in raw["lines"]]),
             hub=raw["hub"],
             fence=int(raw["fence"]),
             name=raw.get("name", ""),
             hash=raw.get("hash", ""),
             ask=tuple(raw.get("ask", ())[1:]),
         )
+
+    @property
+    def handle(self) -> str:
+        """What hubs know it by."""
+        return handle(self.fence, self.id)
 
     def units(self) -> dict[int, int]:
         """Units per offer, lines of one offer summed (a line checked alone is how bundles oversell)."""
@@ -96,6 +108,7 @@ class OfferFacts:
     team_id: int | None
     phase: str
     closes_at: Any = None
+    holds: dict[str, int] = field(default_factory=dict)  # rid -> seconds to pay, where the till made them shorter
 
 
 @dataclass(slots=True)
@@ -126,6 +139,18 @@ def take(intent: Intent, counters: Counters) -> str | None:
         if offer in counters.seats:
             counters.seats[offer] -= qty
     return None
+
+
+def hold_for(hold_seconds: int, floor_seconds: int, total: int, free: int) -> int:
+    """Seconds to pay for an order that finds `free` of `total` units (its own among them) at its store.
+
+    Cold, half or more of the units there: `hold_seconds`. Below that it shrinks with what is left, in a straight line, to `floor_seconds`
+    for the last unit of many; never above `hold_seconds`. So units nobody will pay for come back sooner, the fewer there are to wait for.
+    """
+    floor = min(floor_seconds, hold_seconds)
+    if total <= 0 or free * HOT >= total:
+        return hold_seconds
+    return floor + (hold_seconds - floor) * free * HOT // total
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,18 +5,29 @@ Order of locks, everywhere: fence (shared) -> allotments by (offer, location) ->
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
+import psycopg
 from sqlalchemy import text
+from sqlalchemy.exc import DataError, IntegrityError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from live.infra.db import array
-from live.offers.rules import Booked, Counters, House, Intent, OfferFacts, take
+from live.infra import outbox
+from live.infra.db import array, driver
+from live.offers.rules import HOLD_FLOOR, Booked, Counters, House, Intent, OfferFacts, hold_for, take
+from live.protocol.codes import Refusal
 from live.stock.actions import unallot
+
+
+class Sold(NamedTuple):
+    """What a booker wrote: rid -> what the buyer's tap is told, and the news for all their sockets."""
+
+    bodies: dict[str, dict[str, Any]]
+    news: list[outbox.News]
 
 
 class Booker(Protocol):
@@ -24,17 +35,27 @@ class Booker(Protocol):
 
     kinds: frozenset[str]
 
-    async def known(self, connection: AsyncConnection, rids: Sequence[str]) -> dict[str, Booked]:
-        """Rids already in the books."""
+    known: str  # SELECT of what is in the books already; its parameter: rids, as the text of an array
+
+    def booked(self, row: Any) -> tuple[str, Booked]:
+        """A row of `known`: rid, and what it became."""
+        ...
+
+    async def ahead(self, connection: AsyncConnection, offers: Mapping[int, OfferFacts]) -> Any:
+        """What has to be read before these offers are sold."""
         ...
 
     async def book(
-        self, connection: AsyncConnection, intents: Sequence[Intent], offers: Mapping[int, OfferFacts], now: datetime
-    ) -> dict[str, dict[str, Any]]:
-        """Write these (sorted by rid); rid -> what the buyer is told."""
+        self, connection: AsyncConnection, intents: Sequence[Intent], offers: Mapping[int, OfferFacts], now: datetime, ahead: Any = None
+    ) -> Sold:
+        """Write these, which come sorted by rid. Speaks to the driver only, so that it can be one of a pipeline's; raises its errors."""
         ...
 
 
+# What a bad intent or movement raises; everything else is a server that is away or busy.
+BAD_BATCH = (
+    Refusal, IntegrityError, DataError, psycopg.IntegrityError, psycopg.DataError, InvalidRequestError, LookupError, TypeError, ValueError,
+)  # fmt: skip
 Bar = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]  # (team row, offer's terms) -> state value of the bar
 
 
@@ -50,11 +71,29 @@ class Verdict:
 
 @dataclass(slots=True)
 class Booking:
-    """A booked group: a verdict per intent and the last move_no per (offer, location)."""
+    """A booked group: a verdict per intent, and per (offer, location) the last move_no before it and the last one of it.
+
+    `news` stands in the outbox too, in `rows`: whoever has told it deletes them. `seated`: it wrote what the relay must apply.
+    """
 
     verdicts: list[Verdict] = field(default_factory=list)
-    moves: dict[tuple[int, str], int] = field(default_factory=dict)
+    moves: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)
     drifts: list[tuple[Intent, str]] = field(default_factory=list)
+    news: list[outbox.News] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    seated: bool = False
+
+    def __add__(self, other: Booking) -> Booking:
+        """Both halves of a group, booked one after the other."""
+        moves = self.moves | other.moves
+        for pair, (before, last) in other.moves.items():
+            begin, end = self.moves.get(pair, (before, before))
+            if end == before:  # else somebody booked in between: the turnstile will say that it lacks the first half, and get both
+                moves[pair] = (begin, last)
+        return Booking(
+            self.verdicts + other.verdicts, moves, self.drifts + other.drifts, self.news + other.news, self.rows + other.rows,
+            self.seated or other.seated,
+        )  # fmt: skip
 
 
 async def book(
@@ -62,30 +101,22 @@ async def book(
 ) -> Booking:
     """Book a group in stream order, inside the caller's transaction. A constraint that fires passes through: the caller halves."""
     result = Booking()
-    fence = (await connection.execute(_FENCE, {"r": room})).scalar_one_or_none()
+    fence, locked, known = await _lock(connection, room, intents, bookers)
     current = [intent for intent in intents if intent.fence == fence]
     result.verdicts = [Verdict(intent, no=("again",)) for intent in intents if intent.fence != fence]
     if not current:
         return result
-    counters, rows, offers, teams = await _lock(connection, current)
-    known: dict[str, Booked] = {}
-    rids = [intent.rid for intent in current]
-    for booker in bookers:
-        known |= await booker.known(connection, rids)
     accepted: dict[str, Intent] = {}
     for intent in current:
-        result.verdicts.append(_decide(intent, known, accepted, counters, result))
-    ordered = [accepted[rid] for rid in sorted(accepted)]
-    bodies: dict[str, dict[str, Any]] = {}
-    for booker in bookers:
-        mine = [intent for intent in ordered if intent.kind in booker.kinds]
-        if mine:
-            bodies |= await booker.book(connection, mine, offers, now)
-    for verdict in result.verdicts:
-        if verdict.body is None and not verdict.no:
-            verdict.body = bodies[verdict.intent.rid]
-    await _write(connection, room, [i for i in current if accepted.get(i.rid) is i], rows, offers, teams, bar, now)
-    result.moves = {pair: row["move_no"] for pair, row in rows.items()}
+        result.verdicts.append(_decide(intent, known, accepted, locked.counters, result))
+    shorten_holds(accepted.values(), locked.rows, locked.offers)
+    before = {pair: row["move_no"] for pair, row in locked.rows.items()}
+    if accepted:
+        bodies = await _write(connection, room, accepted, bookers, locked, result, bar, now)
+        for verdict in result.verdicts:
+            if verdict.body is None and not verdict.no:
+                verdict.body = bodies[verdict.intent.rid]
+    result.moves = {pair: (before[pair], row["move_no"]) for pair, row in locked.rows.items()}
     return result
 
 
@@ -106,81 +137,114 @@ def _decide(intent: Intent, known: Mapping[str, Booked], accepted: dict[str, Int
     return Verdict(intent)
 
 
+def shorten_holds(accepted: Iterable[Intent], rows: Mapping[tuple[int, str], Mapping[str, Any]], offers: Mapping[int, OfferFacts]) -> None:
+    """Who comes late to a hot offer has less time to pay (`rules.hold_for`). The rows are those locked for the booking: nothing is read."""
+    floors = {offer: floor for offer, facts in offers.items() if (floor := facts.terms.get(HOLD_FLOOR)) is not None}
+    if not floors:
+        return
+    free = {pair: int(row["total"]) - int(row["taken"]) for pair, row in rows.items()}
+    for intent in accepted:
+        for offer, qty in intent.units().items():
+            pair = (offer, intent.at)
+            if offer in floors:
+                hold = offers[offer].hold_seconds
+                offers[offer].holds[intent.rid] = hold_for(hold, floors[offer], int(rows[pair]["total"]), free[pair])
+            free[pair] -= qty
+
+
 Rows = dict[tuple[int, str], dict[str, Any]]
-Locked = tuple[Counters, Rows, dict[int, OfferFacts], dict[int, dict[str, Any]]]
 
 
-async def _lock(connection: AsyncConnection, intents: Sequence[Intent]) -> Locked:
-    pairs = sorted({(offer, intent.at) for intent in intents for offer in intent.units()})
-    ids = sorted({offer for offer, _ in pairs})
+@dataclass(slots=True)
+class _Locked:
+    """The rows a group needs, held until its transaction ends."""
+
+    counters: Counters
+    rows: Rows
+    offers: dict[int, OfferFacts]
+    teams: dict[int, dict[str, Any]]
+
+
+async def _lock(
+    connection: AsyncConnection, room: str, intents: Sequence[Intent], bookers: Sequence[Booker]
+) -> tuple[int | None, _Locked, dict[str, Booked]]:
+    """The room's fence, the rows a group needs, and what of it is in the books already. One round trip, in the order of locks."""
     people = sorted({(offer, intent.person) for intent in intents for offer in intent.units()})
-    places = {"offers": array(o for o, _ in pairs), "places": array(p for _, p in pairs)}
+    pairs = sorted({(offer, intent.at) for intent in intents for offer in intent.units()})
+    ids = array(sorted({offer for offer, _ in pairs}))
+    raw = await driver(connection)
+    async with raw.pipeline():
+        fences = await raw.execute(_FENCE, (room,))
+        allotments = await raw.execute(_ALLOTMENTS, (array(o for o, _ in pairs), array(p for _, p in pairs)))
+        facts = await raw.execute(_OFFERS, (ids,))
+        seated = await raw.execute(_TEAMS, (ids,))
+        quotas = await raw.execute(_QUOTAS, (array(o for o, _ in people), array(p for _, p in people)))
+        rids = array(intent.rid for intent in intents)
+        booked = [await raw.execute(booker.known, (rids,)) for booker in bookers]
+    fence = await fences.fetchone()
     rows: Rows = {}
-    for found in (await connection.execute(_ALLOTMENTS, places)).mappings().all():
-        rows[(int(found["offer_id"]), found["location"])] = dict(found)
-    offers: dict[int, OfferFacts] = {}
-    for row in (await connection.execute(_OFFERS, {"ids": array(ids)})).mappings().all():
-        offers[int(row["id"])] = OfferFacts(
-            int(row["id"]), row["room_id"], row["kind"], row["sku_id"], int(row["hold_seconds"]), int(row["per_person"]),
-            row["terms"], row["team_id"], row["phase"], row["closes_at"],
-        )  # fmt: skip
     counters = Counters()
+    for offer, place, total, taken, move_no in await allotments.fetchall():
+        rows[(offer, place)] = {"total": total, "taken": taken, "move_no": move_no}
+        counters.free[(offer, place)] = total - taken
+    offers = {row[0]: OfferFacts(*row) for row in await facts.fetchall()}
     teams: dict[int, dict[str, Any]] = {}
-    if any(facts.team_id is not None for facts in offers.values()):
-        for row in (await connection.execute(_TEAMS, {"ids": array(ids)})).mappings().all():
-            teams[int(row["offer_id"])] = dict(row)
-            counters.seats[int(row["offer_id"])] = int(row["size"]) - int(row["held"]) - int(row["paid"])
-    for pair, allotment in rows.items():
-        counters.free[pair] = int(allotment["total"]) - int(allotment["taken"])
+    for offer, size, held, paid in await seated.fetchall():
+        teams[offer] = {"size": size, "held": held, "paid": paid}
+        counters.seats[offer] = size - held - paid
     for offer, person in people:
         if offer in offers:
             counters.quota_left[(offer, person)] = offers[offer].per_person
-    who = {"offers": array(o for o, _ in people), "people": array(p for _, p in people)}
-    for offer, person, used in (await connection.execute(_QUOTAS, who)).all():
-        counters.quota_left[(int(offer), person)] -= int(used)
-    return counters, rows, offers, teams
+    for offer, person, used in await quotas.fetchall():
+        counters.quota_left[(offer, person)] -= used
+    known: dict[str, Booked] = {}
+    for booker, found in zip(bookers, booked, strict=True):
+        known |= dict([booker.booked(row) for row in await found.fetchall()])
+    return (fence[0] if fence else None), _Locked(counters, rows, offers, teams), known
 
 
 async def _write(
-    connection: AsyncConnection,
-    room: str,
-    accepted: Sequence[Intent],
-    rows: Rows,
-    offers: Mapping[int, OfferFacts],
-    teams: Mapping[int, dict[str, Any]],
-    bar: Bar,
-    now: datetime,
-) -> None:
-    if not accepted:
-        return
-    moves: dict[str, list[Any]] = {"o": [], "l": [], "n": [], "q": [], "r": []}
+    connection: AsyncConnection, room: str, accepted: Mapping[str, Intent], bookers: Sequence[Booker], locked: _Locked,
+    result: Booking, bar: Bar, now: datetime,
+) -> dict[str, dict[str, Any]]:  # fmt: skip
+    """Everything a group changes. Returns rid -> what its buyer is told."""
+    rows, offers, teams = locked.rows, locked.offers, locked.teams
+    bodies: dict[str, dict[str, Any]] = {}
+    ordered = [accepted[rid] for rid in sorted(accepted)]
+    selling = [(booker, [intent for intent in ordered if intent.kind in booker.kinds]) for booker in bookers]
+    reads = [await booker.ahead(connection, offers) if mine else None for booker, mine in selling]
+    moves: list[tuple[int, str, int, int, str]] = []
     quotas: dict[tuple[int, str], int] = {}
     seats: dict[int, int] = {}
-    for intent in accepted:
+    for intent in accepted.values():  # in stream order
         for offer, qty in intent.units().items():
             row = rows[(offer, intent.at)]
             row["move_no"] += 1
             row["taken"] += qty
-            for name, value in zip("olnqr", (offer, intent.at, row["move_no"], qty, intent.rid), strict=True):
-                moves[name].append(value)
+            moves.append((offer, intent.at, row["move_no"], qty, intent.rid))
             quotas[(offer, intent.person)] = quotas.get((offer, intent.person), 0) + qty
             if offer in teams:
                 seats[offer] = seats.get(offer, 0) + qty
-    await connection.execute(_MOVE, {name: array(values) for name, values in moves.items()} | {"now": now})
-    changed = sorted(rows.items())
-    await connection.execute(
-        _TAKE,
-        {"o": array(p[0] for p, _ in changed), "l": array(p[1] for p, _ in changed),
-         "t": array(r["taken"] for _, r in changed), "n": array(r["move_no"] for _, r in changed)},
-    )  # fmt: skip
-    people = sorted(quotas)
-    await connection.execute(
-        _USE,
-        {"o": array(o for o, _ in people), "p": array(p for _, p in people), "u": array(quotas[k] for k in people),
-         "a": array(offers[o].per_person for o, _ in people)},
-    )  # fmt: skip
+    changed, people = sorted(rows.items()), sorted(quotas)
+    raw = await driver(connection)
+    async with raw.pipeline():
+        await raw.execute(_MOVE, (now, *[array(column) for column in zip(*moves, strict=True)]))
+        taken = (array(p[0] for p, _ in changed), array(p[1] for p, _ in changed))
+        await raw.execute(_TAKE, (*taken, array(r["taken"] for _, r in changed), array(r["move_no"] for _, r in changed)))
+        used = (array(o for o, _ in people), array(p for _, p in people), array(quotas[k] for k in people))
+        await raw.execute(_USE, (*used, array(offers[o].per_person for o, _ in people)))
+        # What is written first is cheap to put together: PostgreSQL is at it while the rest is.
+        for (booker, mine), read in zip(selling, reads, strict=True):
+            if mine:
+                sold = await booker.book(connection, mine, offers, now, read)
+                bodies |= sold.bodies
+                result.news += sold.news
+        if result.news:
+            result.rows = [await outbox.own_many(connection, room, result.news)]
     for offer, qty in sorted(seats.items()):
         await hold_seats(connection, room, offer, qty, offers[offer].terms, bar)
+    result.seated = bool(seats)
+    return bodies
 
 
 async def hold_seats(connection: AsyncConnection, room: str, offer: int, change: int, terms: Mapping[str, Any], bar: Bar) -> None:
@@ -193,7 +257,11 @@ async def hold_seats(connection: AsyncConnection, room: str, offer: int, change:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A booked movement of the shop, as the turnstile must apply it."""
+    """A booked movement of the shop, as the turnstile must apply it; or a `run` of holds that ends with `move_no`.
+
+    What came back and went to who waits is one step, so that nobody taps in between: `gifts` (person, units) are holds that follow the
+    movement, `left` is what they leave of it, and `run` counts them too.
+    """
 
     offer: int
     place: str
@@ -202,21 +270,77 @@ class Move:
     person: str | None = None
     used: int = 0
     seats: int = 0
+    run: int = 1
+    gifts: tuple[tuple[str, int], ...] = ()
+
+    def given(self, gifts: Sequence[tuple[str, int]]) -> Move:
+        """This movement and the holds that follow it, as one step."""
+        if not gifts:
+            return self
+        units = sum(qty for _, qty in gifts)
+        more, all_of_them = len(gifts), (*self.gifts, *gifts)
+        return replace(self, move_no=self.move_no + more, left=self.left - units, run=self.run + more, gifts=all_of_them)
 
 
-async def book_house(connection: AsyncConnection, room: str, entry: House, bar: Bar, now: datetime) -> list[Move]:
-    """Book one movement of the shop. Booked before: the same moves again, nothing is counted twice."""
+# (connection, room, cause, the movement that brought units back, whether it is fresh, now) -> (person, units) of each hold that these
+# became in the same transaction. The holds' numbers follow the movement's.
+Giver = Callable[[AsyncConnection, str, str, Move, bool, datetime], Awaitable[list[tuple[str, int]]]]
+
+
+async def give(
+    connection: AsyncConnection,
+    room: str,
+    intents: Sequence[Intent],
+    most: int,
+    hold_seconds: int,
+    bookers: Sequence[Booker],
+    now: datetime,
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Book these intents, all for one offer at one place, in their order and as far as `most` units go.
+
+    Returns rid -> what the buyer is told, in the order of the movements, and rid -> why not, for the others. `most` is what has just come
+    back there: of what was free before, some may belong to intents that are on their way from the turnstile.
+    """
+    _, locked, _ = await _lock(connection, room, intents, bookers)
+    [pair] = locked.rows
+    locked.counters.free[pair] = min(locked.counters.free[pair], most)
+    no = {intent.rid: why for intent in intents if (why := take(intent, locked.counters)) is not None}
+    accepted = {intent.rid: intent for intent in intents if intent.rid not in no}
+    if not accepted:
+        return {}, no
+    locked.offers = {offer: replace(facts, hold_seconds=min(facts.hold_seconds, hold_seconds)) for offer, facts in locked.offers.items()}
+    bodies = await _write(connection, room, accepted, bookers, locked, Booking(), _no_bar, now)
+    return {rid: bodies[rid] for rid in accepted}, no
+
+
+def _no_bar(team: Mapping[str, Any], terms: Mapping[str, Any]) -> dict[str, Any]:
+    raise LookupError("seats of a team are not waited for")
+
+
+async def book_house(
+    connection: AsyncConnection, room: str, entry: House, bar: Bar, now: datetime, giver: Giver | None = None
+) -> list[Move]:
+    """Book one movement of the shop; what it brings goes to who waits (`giver`). Booked before: the same moves again, nothing twice."""
     moves: list[Move] = []
     for offer, qty in sorted(entry.lines):
         place = {"o": offer, "l": entry.location}
         row = (await connection.execute(_ONE, place)).mappings().one()
-        if entry.kind != "RETURN":
-            moves.append(await _move(connection, room, entry, dict(row), qty, bar, now))
         if entry.kind == "RETURN":
-            moves += await _return(connection, entry.rid, offer, entry.location, row["sku_id"], now)
-        elif row["phase"] == "ended" and await _seen(connection, return_rid(offer, entry.location), offer) is not None:
+            moves.append(await _return(connection, entry.rid, offer, entry.location, row["sku_id"], now))
+            continue
+        move, fresh = await _move(connection, room, entry, dict(row), qty, bar, now)
+        cause = f"{entry.kind.lower()}:{entry.rid}"
+        moves.append(move.given(await giver(connection, room, cause, move, fresh, now)) if giver else move)
+        if row["phase"] != "ended":
+            continue
+        if fresh:
             # The rest went back already, so what comes now follows it. Before that, buyers in time may still be on their way.
-            moves += await _return(connection, f"{entry.kind.lower()}:{entry.rid}", offer, entry.location, row["sku_id"], now)
+            due = await _seen(connection, return_rid(offer, entry.location), offer, "RETURN") is not None
+        else:
+            # Booked before the rest went back, its units went with the rest; booked after, what followed it is in the books.
+            due = await _seen(connection, cause, offer, "RETURN") is not None
+        if due:
+            moves.append(await _return(connection, cause, offer, entry.location, row["sku_id"], now))
     return moves
 
 
@@ -225,7 +349,10 @@ def return_rid(offer: int, location: str) -> str:
     return f"end:{offer}:{location}"
 
 
-async def _move(connection: AsyncConnection, room: str, entry: House, row: Mapping[str, Any], qty: int, bar: Bar, now: datetime) -> Move:
+async def _move(
+    connection: AsyncConnection, room: str, entry: House, row: Mapping[str, Any], qty: int, bar: Bar, now: datetime
+) -> tuple[Move, bool]:
+    """The movement, and whether it is fresh: not booked before."""
     offer, place = int(row["offer_id"]), entry.location
     seats = qty if entry.seats else 0
     used = 0 if entry.kind == "ADJUST" or entry.person is None else -qty
@@ -241,10 +368,10 @@ async def _move(connection: AsyncConnection, room: str, entry: House, row: Mappi
             await connection.execute(quota, {"q": qty, "o": offer, "p": entry.person})
         if seats:
             await hold_seats(connection, room, offer, -seats, row["terms"], bar)
-    return Move(offer, place, number.move_no, qty, entry.person, used, seats)
+    return Move(offer, place, number.move_no, qty, entry.person, used, seats), number.fresh
 
 
-async def _return(connection: AsyncConnection, rid: str, offer: int, place: str, sku_id: int | None, now: datetime) -> list[Move]:
+async def _return(connection: AsyncConnection, rid: str, offer: int, place: str, sku_id: int | None, now: datetime) -> Move:
     row = (await connection.execute(_ONE, {"o": offer, "l": place})).mappings().one()
     free = int(row["total"]) - int(row["taken"])
     number = await _number(connection, rid, offer, place, "RETURN", -free, now)
@@ -253,7 +380,7 @@ async def _return(connection: AsyncConnection, rid: str, offer: int, place: str,
         await connection.execute(change, {"q": free, "n": number.move_no, "o": offer, "l": place})
         if sku_id is not None and free:
             await unallot(connection, sku_id, place, free)
-    return [Move(offer, place, number.move_no, number.qty)]
+    return Move(offer, place, number.move_no, number.qty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +390,7 @@ class _Number:
     fresh: bool
 
 
-async def _seen(connection: AsyncConnection, rid: str, offer: int, kind: str = "RETURN") -> _Number | None:
+async def _seen(connection: AsyncConnection, rid: str, offer: int, kind: str) -> _Number | None:
     row = (await connection.execute(_SEEN, {"r": rid, "o": offer, "k": kind})).one_or_none()
     return None if row is None else _Number(int(row[0]), int(row[1]), False)
 
@@ -281,27 +408,27 @@ async def _number(connection: AsyncConnection, rid: str, offer: int, place: str,
     return _Number(int(row[0]), qty, True)
 
 
-_ALLOTMENTS = text("""SELECT a.offer_id, a.location, a.total, a.taken, a.move_no FROM allotment a
-  JOIN unnest(CAST(:offers AS bigint[]), CAST(:places AS text[])) AS w(o, l) ON a.offer_id = w.o AND a.location = w.l
-  ORDER BY a.offer_id, a.location FOR UPDATE OF a""")
+_ALLOTMENTS = """SELECT a.offer_id, a.location, a.total, a.taken, a.move_no FROM allotment a
+  JOIN unnest(CAST(%s AS bigint[]), CAST(%s AS text[])) AS w(o, l) ON a.offer_id = w.o AND a.location = w.l
+  ORDER BY a.offer_id, a.location FOR UPDATE OF a"""
 _ONE = text("""SELECT a.offer_id, a.total, a.taken, a.move_no, o.phase, o.sku_id, o.terms FROM allotment a JOIN offer o ON o.id = a.offer_id
   WHERE a.offer_id = :o AND a.location = :l FOR UPDATE OF a""")
-_OFFERS = text("""SELECT o.id, o.room_id, o.kind, o.sku_id, o.hold_seconds, o.per_person, o.terms, o.phase,
-  coalesce(t.closes_at, o.closes_at) AS closes_at, t.id AS team_id
-  FROM offer o LEFT JOIN team t ON t.offer_id = o.id WHERE o.id = ANY(CAST(:ids AS bigint[]))""")
-_TEAMS = text("SELECT offer_id, size, held, paid FROM team WHERE offer_id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR UPDATE")
-_QUOTAS = text("""SELECT q.offer_id, q.person, q.used FROM quota q
-  JOIN unnest(CAST(:offers AS bigint[]), CAST(:people AS text[])) AS w(o, p) ON q.offer_id = w.o AND q.person = w.p
-  ORDER BY q.offer_id, q.person FOR UPDATE OF q""")
-_MOVE = text("""INSERT INTO movement (offer_id, location, move_no, kind, qty, rid, at)
-  SELECT o, l, n, 'HOLD', q, r, :now FROM unnest(CAST(:o AS bigint[]), CAST(:l AS text[]), CAST(:n AS bigint[]), CAST(:q AS bigint[]),
-  CAST(:r AS text[])) AS t(o, l, n, q, r)""")
-_TAKE = text("""UPDATE allotment a SET taken = t.t, move_no = t.n
-  FROM unnest(CAST(:o AS bigint[]), CAST(:l AS text[]), CAST(:t AS bigint[]), CAST(:n AS bigint[])) AS t(o, l, t, n)
-  WHERE a.offer_id = t.o AND a.location = t.l""")
-_USE = text("""INSERT INTO quota (offer_id, person, used, allowed)
-  SELECT o, p, u, a FROM unnest(CAST(:o AS bigint[]), CAST(:p AS text[]), CAST(:u AS bigint[]), CAST(:a AS bigint[])) AS t(o, p, u, a)
-  ON CONFLICT (offer_id, person) DO UPDATE SET used = quota.used + excluded.used""")
-_FENCE = text("SELECT fence FROM fence WHERE room_id = :r FOR SHARE")
+# In the order of OfferFacts' fields.
+_OFFERS = """SELECT o.id, o.room_id, o.kind, o.sku_id, o.hold_seconds, o.per_person, o.terms, t.id, o.phase,
+  coalesce(t.closes_at, o.closes_at) FROM offer o LEFT JOIN team t ON t.offer_id = o.id WHERE o.id = ANY(CAST(%s AS bigint[]))"""
+_TEAMS = "SELECT offer_id, size, held, paid FROM team WHERE offer_id = ANY(CAST(%s AS bigint[])) ORDER BY id FOR UPDATE"
+_QUOTAS = """SELECT q.offer_id, q.person, q.used FROM quota q
+  JOIN unnest(CAST(%s AS bigint[]), CAST(%s AS text[])) AS w(o, p) ON q.offer_id = w.o AND q.person = w.p
+  ORDER BY q.offer_id, q.person FOR UPDATE OF q"""
+_MOVE = """INSERT INTO movement (offer_id, location, move_no, kind, qty, rid, at)
+  SELECT o, l, n, 'HOLD', q, r, %s FROM unnest(CAST(%s AS bigint[]), CAST(%s AS text[]), CAST(%s AS bigint[]), CAST(%s AS bigint[]),
+  CAST(%s AS text[])) AS t(o, l, n, q, r)"""
+_TAKE = """UPDATE allotment a SET taken = t.t, move_no = t.n
+  FROM unnest(CAST(%s AS bigint[]), CAST(%s AS text[]), CAST(%s AS bigint[]), CAST(%s AS bigint[])) AS t(o, l, t, n)
+  WHERE a.offer_id = t.o AND a.location = t.l"""
+_USE = """INSERT INTO quota (offer_id, person, used, allowed)
+  SELECT o, p, u, a FROM unnest(CAST(%s AS bigint[]), CAST(%s AS text[]), CAST(%s AS bigint[]), CAST(%s AS bigint[])) AS t(o, p, u, a)
+  ON CONFLICT (offer_id, person) DO UPDATE SET used = quota.used + excluded.used"""
+_FENCE = "SELECT fence FROM fence WHERE room_id = %s FOR SHARE"
 _SEATS = text("UPDATE team SET held = held + :q, version = version + 1 WHERE offer_id = :o RETURNING *")
 _SEEN = text("SELECT move_no, qty FROM movement WHERE rid = :r AND offer_id = :o AND kind = :k")

@@ -24,6 +24,8 @@ class Code(StrEnum):
     BUSY = "busy"
     AGAIN = "again"  # the intent was lost before it was booked: resend the same key
     PENDING = "pending"  # not a refusal: the answer follows
+    ON_SALE = "on_sale"  # {left}: nobody need wait for it, it can be bought
+    NO_WAITLIST = "no_waitlist"  # {why}: this offer has none, or it is full
     # who
     IDENTIFY = "identify"  # needs an openid or a verified phone
     UNAUTHORISED = "unauthorised"

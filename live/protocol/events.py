@@ -85,6 +85,13 @@ class TeamView(Facts):
     state: Literal["filling", "closing", "success", "failed"]
 
 
+class WaitlistView(Facts):
+    """State key `waitlist:<id>`: the line before a sale that is sold out; a sale without this key has none."""
+
+    waiting: int
+    first: list[int]  # entries of the first ten, in their order: those read their number here, whoever stands behind asks for it
+
+
 class RoomView(Facts):
     """State key `room`."""
 
@@ -114,6 +121,21 @@ class GrantView(Facts):
     version: int
     offer: int
     state: str
+
+
+class WaitView(Facts):
+    """Own event `waitlist`: one's place in a line. `GIVEN`: it is theirs as `order`, to be paid by `pay_until`; `SKIPPED`: `why`."""
+
+    t: Literal["waitlist"] = "waitlist"
+    id: int
+    version: int
+    offer: int
+    state: Literal["WAITING", "GIVEN", "LEFT", "SKIPPED", "CLOSED"]
+    qty: int
+    number: int | None = None  # in the line, 1 is next; while WAITING
+    order: str | None = None
+    pay_until: EpochMs | None = None
+    why: Literal["limit", "price"] | None = None
 
 
 # Critical events: type -> body. The order of a room's log is the order of these.
@@ -191,7 +213,7 @@ CRITICAL: dict[str, type[Facts]] = {
     "comment.withdrawn": CommentWithdrawn,
 }
 
-STATE: dict[str, type[Facts]] = {"offer": OfferView, "left": LeftView, "team": TeamView, "room": RoomView}
+STATE: dict[str, type[Facts]] = {"offer": OfferView, "left": LeftView, "team": TeamView, "waitlist": WaitlistView, "room": RoomView}
 
 
 class Comment(Facts):

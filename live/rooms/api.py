@@ -109,11 +109,13 @@ async def sale(request: Request) -> Response:
     """POST /v1/rooms/{room}/sales."""
     await security.staff(request, "sale.open")
     form = await security.body(request, forms.SaleForm)
+    config = request.state.settings
     async with request.state.db.begin() as session:
         room = await _live(session, request.path_params["room"])
         offer = await open_sale(
             session, room_id=room, sku=form.sku, fen=form.fen, per_person=form.per_person, stock=form.stock, minutes=form.minutes,
-            hold_seconds=request.state.settings.flash_hold_seconds, now=utc_now(),
+            hold_seconds=config.flash_hold_seconds, floor_seconds=config.hold_floor_seconds,
+            waitlist_seconds=config.waitlist_hold_seconds, now=utc_now(),
         )  # fmt: skip
         return _json({"offer": offer.id}, 201)
 
@@ -135,12 +137,13 @@ async def group(request: Request) -> Response:
     """POST /v1/rooms/{room}/groups."""
     await security.staff(request, "group.open")
     form = await security.body(request, forms.GroupForm)
+    config = request.state.settings
     tiers = [{"seats": tier.seats, "fen": tier.fen} for tier in form.tiers]
     async with request.state.db.begin() as session:
         room = await _live(session, request.path_params["room"])
         offer = await open_group(
             session, room_id=room, sku=form.sku, per_person=form.per_person, stock=form.stock, size=form.size, minimum=form.minimum,
-            tiers=tiers, minutes=form.minutes, hold_seconds=request.state.settings.hold_seconds, now=utc_now(),
+            tiers=tiers, minutes=form.minutes, hold_seconds=config.hold_seconds, floor_seconds=config.hold_floor_seconds, now=utc_now(),
         )  # fmt: skip
         return _json({"offer": offer.id}, 201)
 

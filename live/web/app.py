@@ -25,6 +25,7 @@ from live.infra.db import Database
 from live.infra.redis import connect
 from live.infra.security import Tokens
 from live.offers import api as offers
+from live.offers.waitlist import api as waitlist
 from live.orders import api as orders
 from live.orders.actions import payment_arrived
 from live.orders.refunds import refund_done
@@ -174,8 +175,8 @@ def make_app(config: Settings) -> Starlette:
 
     return Starlette(
         routes=[
-            *people.routes, *stock.routes, *rooms.routes, *offers.routes, *orders.routes, *payments.routes, *pickup.routes,
-            *ops.routes, *pages.routes(config),
+            *people.routes, *stock.routes, *rooms.routes, *offers.routes, *waitlist.routes, *orders.routes, *payments.routes,
+            *pickup.routes, *ops.routes, *pages.routes(config),
         ],
         middleware=[Middleware(SafeHeaders, config=config)],
         exception_handlers={

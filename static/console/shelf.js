@@ -61,6 +61,7 @@ function Count({ offer, whole }) {
     <span><b class="num">${number(coupon || whole ? offer.taken : paid)}</b><small>${t(coupon ? "console.claimed" : whole ? "console.taken" : "console.sold")}</small></span>
     ${!coupon && !whole && html`<span><b class="num">${number(offer.taken - paid)}</b><small>${t("console.held")}</small></span>`}
     <span><b class="num">${number(offer.total)}</b><small>${t("console.total")}</small></span>
+    ${offer.waiting > 0 && html`<span class="count-waiting"><b class="num">${number(offer.waiting)}</b><small>${t("console.waiting")}</small></span>`}
   </div>`;
 }
 

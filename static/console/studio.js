@@ -176,7 +176,7 @@ export class Studio extends Listeners {
     const units = this.figures?.by_offer?.find((one) => one.offer === view.id)?.units ?? 0;
     const left = places.length ? sum("left") : view.total;
     const total = asked.length ? sum("total") : Math.max(view.total, left);
-    return { ...view, phase, places, total, left, taken: total - left, units, team: this.room.state.get(`team:${view.id}`) || askedTeam || null };
+    return { ...view, phase, places, total, left, taken: total - left, units, team: this.room.state.get(`team:${view.id}`) || askedTeam || null, waiting: this.room.state.get(`waitlist:${view.id}`)?.waiting ?? null };
   }
 
   // -- what the host does; each throws ApiRefusal --

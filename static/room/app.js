@@ -9,10 +9,11 @@ import { CouponCard, GroupCard, PinnedCard } from "./cards.js";
 import { Shelf } from "./shelf.js";
 import { BuySheet } from "./buy.js";
 import { OrderSheet, RefundSheet } from "./order.js";
+import { WaitSheet } from "./wait.js";
 import { MineSheet } from "./mine.js";
 import { Identify } from "./identify.js";
 
-const SHEETS = { shelf: Shelf, buy: BuySheet, order: OrderSheet, refund: RefundSheet, mine: MineSheet, identify: Identify };
+const SHEETS = { shelf: Shelf, buy: BuySheet, wait: WaitSheet, order: OrderSheet, refund: RefundSheet, mine: MineSheet, identify: Identify };
 const NEWS = 4_000; // ms a line of news stays over the video
 const PATIENCE = 1_200; // ms without a socket before saying so: a short break should not frighten anybody
 

@@ -79,7 +79,10 @@ export function BuySheet({ shop, id, onClose }) {
           ${!place && navigator.geolocation && !failed && html`<button type="button" class="btn btn-quiet btn-sm" onClick=${ask}>${t("buy.nearest")}</button>`}</legend>
         ${failed && !place && html`<p class="small muted">${t("buy.nearest.no")}</p>`}
         ${stores.map((one) => html`<${StoreRow} key=${one.code} store=${one} chosen=${store?.code === one.code} onChoose=${() => setChosen(one.code)} />`)}
-        ${!store && html`<p class="note note-warn">${t("buy.all_gone")}</p>`}
+        ${!store && html`<p class="note note-warn row between"><span>${t("buy.all_gone")}</span>${offer.open && shop.waits.line(id) && html`<${Button} kind="btn-sm" onPress=${() => {
+          onClose();
+          shop.open("wait", { id });
+        }}>${t("wait.enter")}<//>`}</p>`}
       </fieldset>
       <p class="small muted">${t("buy.hold")}</p>
     </div>

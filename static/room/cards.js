@@ -13,14 +13,19 @@ export function act(shop, { view, units, team, open }) {
     return units > 0 ? { text: t("offer.claim") } : { text: t("offer.gone"), off: true };
   }
   if (!open) return { text: t(team && team.state !== "filling" ? `group.${team.state}` : "offer.ended"), off: true };
+  const place = shop.waits.state(view.id);
+  if (place === "yours") return { text: t("wait.pay"), opens: ["order", { no: shop.waits.of(view.id).order }] };
+  if (place === "waiting") return { text: t("wait.number.short", { n: shop.waits.number(shop.waits.of(view.id)) }), opens: ["wait", { id: view.id }] };
+  if (units <= 0 && shop.waits.line(view.id)) return { text: t("wait.enter"), opens: ["wait", { id: view.id }] };
   if (units <= 0 || (team && team.paid + team.held >= team.size)) return { text: t("offer.sold_out"), off: true };
   return { text: t(view.kind === "group" ? "offer.join" : "offer.buy") };
 }
 
 export function ActButton({ shop, offer, kind = "btn-primary btn-sm" }) {
-  const { text, busy, off } = act(shop, offer);
+  const { text, busy, off, opens } = act(shop, offer);
   const press = () => {
     if (busy && offer.view.kind !== "coupon") shop.open("buy", { id: offer.view.id });
+    else if (opens) shop.identified(() => shop.open(...opens));
     else if (offer.view.kind === "coupon") shop.identified(() => shop.taps.claim(offer.view));
     else shop.identified(() => shop.open("buy", { id: offer.view.id }));
   };
@@ -28,9 +33,10 @@ export function ActButton({ shop, offer, kind = "btn-primary btn-sm" }) {
     aria-label=${`${text} ${pick(offer.view.name)}`}>${busy && html`<span class="spin" aria-hidden="true"></span>`}${text}</button>`;
 }
 
-export function Left({ offer }) {
+export function Left({ shop, offer }) {
+  const waiting = shop.waits.line(offer.view.id)?.waiting || 0;
   if (!offer.open) return html`<span class="chip">${t("offer.ended")}</span>`;
-  if (offer.units <= 0) return html`<span class="chip chip-bad">${t("offer.sold_out")}</span>`;
+  if (offer.units <= 0) return html`<span class="chip chip-bad">${t("offer.sold_out")}</span>${waiting > 0 && html` <span class="small num wait-length">${t("wait.length", { n: waiting })}</span>`}`;
   const few = offer.units <= Math.max(3, offer.view.total * 0.1);
   return html`<span class=${cls("left num", few && "left-few")}>${t("offer.left", { n: offer.units })}</span>`;
 }
@@ -43,7 +49,7 @@ export function PinnedCard({ shop }) {
     <${Picture} src=${view.picture} name=${pick(view.name)} class="pinned-picture" />
     <div class="grow">
       <p class="pinned-name"><span class="pinned-mark">${t("room.pinned")}</span>${pick(view.name)}</p>
-      <p class="pinned-facts"><${Price} fen=${offer.team?.fen ?? view.fen} was=${view.list_fen} /><${Left} offer=${offer} />${view.closes && offer.open && offer.units > 0 && html`<span class="left"><${Countdown} until=${view.closes} skew=${shop.live.skew} /></span>`}</p>
+      <p class="pinned-facts"><${Price} fen=${offer.team?.fen ?? view.fen} was=${view.list_fen} /><${Left} shop=${shop} offer=${offer} />${view.closes && offer.open && offer.units > 0 && html`<span class="left"><${Countdown} until=${view.closes} skew=${shop.live.skew} /></span>`}</p>
     </div>
     <${ActButton} shop=${shop} offer=${offer} />
   </section>`;

@@ -5,6 +5,7 @@ import { pick, t } from "../shared/i18n.js";
 import { refused, toast } from "../shared/toast.js";
 import { LiveRoom } from "../sdk/live.js";
 import { Taps } from "./taps.js";
+import { Waits } from "./waits.js";
 
 const COMMENTS = 80; // kept on screen; older ones scroll away
 const LIKES_EVERY = 500; // ms
@@ -19,6 +20,7 @@ export class Shop extends Listeners {
       lookup: (key) => viewer.get(`/v1/me/intents/${facts.id}/${key}`),
     });
     this.taps = new Taps(this);
+    this.waits = new Waits(this);
     this.comments = [];
     this.withdrawn = new Set();
     this.orders = new Map(); // no -> ORDER
@@ -117,6 +119,7 @@ export class Shop extends Listeners {
   changedPerson() {
     this.orders.clear();
     this.coupons.clear();
+    this.waits.clear();
     this.fetched = false;
     this.live.rejoin();
     this.draw();
@@ -130,6 +133,7 @@ export class Shop extends Listeners {
     if (viewer.you?.sub !== who) return;
     this.orders = new Map(orders.map((one) => [one.no, one]));
     this.coupons = new Map(coupons.map((one) => [one.id, one]));
+    await this.waits.fetch();
     this.fetched = true;
     this.draw();
   }
@@ -164,7 +168,8 @@ export class Shop extends Listeners {
       const held = this.coupons.get(body.id);
       if (held) this.coupons.set(body.id, { ...held, state: body.state });
       this.#later(() => this.fetchCoupons(), 0); // which order holds it comes over HTTP
-    } else this.#later(() => this.fetchMine(), Math.random() * 1000); // a kind of news this page does not know yet
+    } else if (body.t === "waitlist") this.waits.news(body);
+    else this.#later(() => this.fetchMine(), Math.random() * 1000); // a kind of news this page does not know yet
     this.draw();
   }
 

@@ -137,6 +137,45 @@ async def test_a_viewer_buys_and_pays_and_the_clerk_hands_over_with_the_code_on_
     await expect(order.locator(".pickup-code")).to_have_count(0)
 
 
+async def test_a_viewer_waits_in_line_for_what_is_sold_out_and_has_two_minutes_to_pay_for_what_comes_back(
+    house: House, host: Host, visits: Visits
+) -> None:
+    sale = await host.open_sale("beef-2", 6600, {"jingan": 1})
+    await host.pin(sale)
+    console = await visits.staff("host", PASSWORD, f"/console/{house.shop.room}")
+    viewer = await visits.phone(f"/room/{house.shop.room}")
+    card = viewer.locator(".pinned")
+    await expect(card.get_by_role("button", name="抢 谷饲雪花牛排")).to_be_visible()
+    doors = Doors(house.settings.web_url)
+    other = Viewer(doors, house.settings.hub_url, "手快的人")
+    try:
+        await (await other.by_phone("13800138000")).join(house.shop.room)
+        order = await other.buy(sale, ["jingan"])
+        await expect(card).to_contain_text("已抢完")
+        await card.get_by_role("button", name="排队").click()
+        await identify(viewer)
+        sheet = viewer.get_by_role("dialog", name="排队等候")
+        await expect(sheet.get_by_role("checkbox", name="静安寺店")).to_be_checked()
+        await sheet.get_by_role("button", name="排队").click()
+        await expect(sheet.get_by_role("status")).to_have_text("您排在第 1 位")
+        await expect(console.locator(".offer-sale .count-waiting b")).to_have_text("1")
+        await sheet.get_by_role("button", name="不等了").click()
+        await expect(console.locator(".offer-sale .count-waiting")).to_have_count(0)
+        await sheet.get_by_role("button", name="排队").click()
+        await sheet.get_by_role("button", name="关闭").click()
+        await expect(card.get_by_role("button", name="第 1 位")).to_be_visible()
+        await expect(card).to_contain_text("1 人排队")
+        await other.cancel(order["no"])
+    finally:
+        await other.leave()
+        await doors.close()
+    given = viewer.get_by_role("dialog", name="抢到了！")
+    await expect(given.get_by_role("timer")).to_have_text(re.compile("0?[12]:"))
+    await expect(given.get_by_role("button", name="付款 ¥66")).to_be_visible()
+    await given.get_by_role("button", name="关闭").click()
+    await expect(card.get_by_role("button", name="去付款")).to_be_visible()
+
+
 async def test_the_first_run_makes_a_store_imports_goods_and_makes_a_room_whose_page_opens(
     empty_house: Settings, database: Database, visits: Visits
 ) -> None:

@@ -27,6 +27,11 @@ SOUND: dict[str, Row] = {
     "allotment": {"offer_id": 1, "location": "S1", "total": 10, "taken": 10, "move_no": 1},
     "movement_seal": {"offer_id": 1, "location": "S1", "from_no": 1, "to_no": 1, "previous": "0", "hash": "1"},
     "quota": {"offer_id": 1, "person": "p:1", "used": 2, "allowed": 2},
+    "waitlist_line": {"offer_id": 1, "waiting": 1, "last": 1},
+    "waitlist": {
+        "id": 1, "offer_id": 1, "room_id": "r1", "person": "p:1", "place": 1, "qty": 1, "at": ["S1"], "fen": 5000, "price_version": 1,
+        "state": "WAITING", "since": AT,
+    },
     "team": {"id": 1, "offer_id": 1, "size": 4, "held": 2, "paid": 2, "minimum": 2, "state": "filling"},
     "orders": {
         "id": 1, "no": "A1", "rid": "rid1", "intent_id": "1-0", "room_id": "r1", "person": "p:1", "location": "S1", "state": "PAID",
@@ -90,6 +95,10 @@ BROKEN: dict[str, list[Row]] = {
     "ck_team_seats": [{"held": 3}, {"paid": 3}, {"held": -1, "paid": 2}, {"paid": -1, "held": 2}, {"size": 3}],
     "ck_team_state": [{"state": "full"}],
     "ck_ticket_state": [{"state": "LOST"}],
+    "ck_waitlist_given": [{"state": "GIVEN"}, {"order_no": "A1"}],
+    "ck_waitlist_line_waiting": [{"waiting": -1}],
+    "ck_waitlist_qty": [{"qty": 0}, {"qty": -1}],
+    "ck_waitlist_state": [{"state": "LOST"}, {"state": "waiting"}],
 }
 
 # Unique key -> (table, what differs from the sound row; all other keys differ, so only this one can refuse it).
@@ -120,6 +129,8 @@ SECOND: dict[str, tuple[str, Row]] = {
     "pk_quota": ("quota", {"used": 0}),
     "pk_movement_seal": ("movement_seal", {"to_no": 2}),
     "uq_drift_open": ("drift", {"id": 2}),
+    "uq_waitlist_waiting": ("waitlist", {"id": 2, "place": 2}),
+    "uq_waitlist_place": ("waitlist", {"id": 2, "person": "p:2"}),
 }
 
 # What the keys must let pass: a rule that refuses these would stop the shop.
@@ -131,6 +142,7 @@ ALLOWED: dict[str, tuple[str, Row]] = {
     "a second refund for another cause": ("refund", {"id": 2, "cause": "late", "out_refund_no": "A1-late", "provider_id": None}),
     "the same order at a second store": ("ticket", {"id": 2, "location": "S2", "code_hash": "h2"}),
     "a finding that came back after it healed": ("drift", {"id": 2, "healed_at": AT}),
+    "somebody in line again": ("waitlist", {"id": 2, "place": 2, "state": "LEFT"}),
     "two things the till refused": ("drift", {"id": 2, "finding": None}),
     "a coupon nobody has used yet": ("coupon_grant", {"id": 2, "rid": "rid8", "state": "CLAIMED", "order_no": None}),
 }

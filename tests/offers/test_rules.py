@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from live.offers.rules import Counters, House, Intent, IntentLine, body_hash, rid_of, take
+from live.offers.rules import Counters, House, Intent, IntentLine, body_hash, hold_for, rid_of, take
 
 
 def intent(*units: tuple[int, int], person: str = "p:1", at: str = "S1") -> Intent:
@@ -133,3 +133,30 @@ def test_a_movement_of_the_shop_is_read_as_it_was_asked_for() -> None:
     assert House.read({"kind": "RETURN", "rid": "end:1:S1", "location": "S1", "lines": [[1, 0]]}) == House(
         "RETURN", "end:1:S1", "S1", ((1, 0),)
     )
+
+
+@pytest.mark.parametrize(
+    ("free", "seconds"),
+    [(100, 600), (51, 600), (50, 600), (49, 590), (25, 360), (10, 216), (1, 129), (0, 120)],
+)
+def test_a_hold_shrinks_in_a_straight_line_once_half_is_gone(free: int, seconds: int) -> None:
+    assert hold_for(600, 120, 100, free) == seconds
+
+
+def test_a_hold_shorter_than_the_floor_stays_as_it_is() -> None:
+    assert {hold_for(60, 120, 100, free) for free in range(101)} == {60}
+    assert {hold_for(120, 120, 100, free) for free in range(101)} == {120}
+
+
+@given(st.integers(0, 3600), st.integers(0, 3600), st.integers(1, 500), st.data())
+def test_no_hold_is_above_the_offers_or_below_its_floor_and_later_ones_are_never_longer(
+    hold: int, floor: int, total: int, data: st.DataObject
+) -> None:
+    free = data.draw(st.integers(1, total))
+    found = hold_for(hold, floor, total, free)
+    assert min(hold, floor) <= found <= hold
+    assert hold_for(hold, floor, total, free - 1) <= found
+
+
+def test_the_only_unit_and_what_was_emptied_have_the_whole_hold() -> None:
+    assert (hold_for(600, 120, 1, 1), hold_for(600, 120, 0, 0)) == (600, 600)

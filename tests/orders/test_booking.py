@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from sqlalchemy import event, text
-from sqlalchemy.exc import IntegrityError
+from psycopg import AsyncCursor, IntegrityError
+from sqlalchemy import text
 
-from live.infra.db import epoch_ms
-from live.offers.rules import Intent, IntentLine, OfferFacts
+from live.infra.db import array, driver, epoch_ms
+from live.offers.rules import Booked, Intent, IntentLine, OfferFacts
 from live.offers.tables import Offer
 from live.orders.booking import OrderBooker
 from live.orders.change import lines_of
@@ -49,8 +49,8 @@ async def test_an_intent_becomes_an_order_at_the_promised_price_with_names_as_th
         {"t": "order", "no": no, "version": 1, "state": "AWAIT_PAY", "fen": 5760, "pay_until": epoch_ms(after(seconds=300)), "refunded": 0}
     ]
     async with shop.db.connection() as connection:
-        known = await OrderBooker().known(connection, [tap.rid, "nobody"])
-    assert {rid: (booked.intent_id, booked.body) for rid, booked in known.items()} == {tap.rid: (tap.id, found.verdicts[0].body)}
+        rows = await (await (await driver(connection)).execute(OrderBooker.known, (array([tap.rid, "nobody"]),))).fetchall()
+    assert [OrderBooker().booked(row) for row in rows] == [(tap.rid, Booked(tap.id, found.verdicts[0].body))]
 
 
 async def test_lines_of_several_offers_are_one_order_with_the_shortest_hold(shop: Shop) -> None:
@@ -76,27 +76,27 @@ async def test_a_hold_in_a_team_ends_with_the_team(shop: Shop) -> None:
     assert (first.channel, first.team_id) == ("group", await shop.one("SELECT id FROM team"))
 
 
-async def test_five_hundred_orders_take_five_statements_and_well_under_a_second(shop: Shop) -> None:
+async def test_five_hundred_orders_take_three_statements(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     offer = await shop.sale(per_person=1)
     taps = sorted((shop.intent(offer, f"p:{i}") for i in range(500)), key=lambda tap: tap.rid)
     statements: list[str] = []
-    event.listen(shop.db.engine.sync_engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
-    began = time.perf_counter()
+    execute = AsyncCursor.execute
+
+    async def counted(self: AsyncCursor[Any], query: Any, *given: Any, **more: Any) -> Any:
+        statements.extend([query] if query != ";" else [])  # the pool's ping
+        return await execute(self, query, *given, **more)
+
+    monkeypatch.setattr(AsyncCursor, "execute", counted)
     async with shop.db.connection() as connection:
-        bodies = await OrderBooker().book(connection, taps, facts_of(offer), NOW)
-    assert time.perf_counter() - began < 1
-    assert len(statements) == 5  # orders, lines, the things they name, the news, the nudge
-    assert len({body["order"]["no"] for body in bodies.values()}) == 500
-    rows = await shop.one(
-        "SELECT (SELECT count(*) FROM orders) || ' ' || (SELECT count(*) FROM order_line)"
-        " || ' ' || (SELECT sum(jsonb_array_length(payload->'many')) FROM outbox WHERE kind = 'own')"
-    )
-    assert rows == "500 500 500"
+        sold = await OrderBooker().book(connection, taps, facts_of(offer), NOW)
+    assert len(statements) == 3  # orders, lines, the things they name
+    assert len({body["order"]["no"] for body in sold.bodies.values()}) == len(sold.news) == 500
+    assert await shop.one("SELECT (SELECT count(*) FROM orders) || ' ' || (SELECT count(*) FROM order_line)") == "500 500"
 
 
 async def test_nothing_to_book_asks_nothing(shop: Shop) -> None:
     async with shop.db.connection() as connection:
-        assert await OrderBooker().book(connection, [], {}, NOW) == {}
+        assert await OrderBooker().book(connection, [], {}, NOW) == ({}, [])
 
 
 async def test_a_rid_that_is_in_the_books_breaks_the_batch_and_leaves_nothing_of_it(shop: Shop) -> None:
@@ -117,3 +117,29 @@ async def test_the_same_tap_again_is_answered_with_the_same_order(shop: Shop) ->
     first, again = await shop.book([tap]), await shop.book([tap], now=after(minutes=1))
     assert first.verdicts[0].body == again.verdicts[0].body
     assert await shop.one("SELECT count(*) FROM orders") == 1
+
+
+async def test_who_comes_late_to_a_hot_sale_has_less_time_to_pay_and_is_told_so(shop: Shop) -> None:
+    offer = await shop.sale(hold_seconds=600, floor_seconds=120, stock={"S1": 10, "S2": 10})
+    # Two to a buyer, in one group: each finds two less than the one before, and the other store is not in a hurry.
+    intents = [shop.intent(offer, f"p:{person}", 2) for person in range(1, 6)] + [shop.intent(offer, "p:1", at="S2")]
+    booking = await shop.book(intents)
+    wanted = [600, 600, 600, 120 + 480 * 4 * 2 // 10, 120 + 480 * 2 * 2 // 10, 600]
+    bodies = [verdict.body["order"] for verdict in booking.verdicts if verdict.body]
+    assert [body["pay_until"] for body in bodies] == [epoch_ms(after(seconds=seconds)) for seconds in wanted]
+    orders = [await shop.order(body["no"]) for body in bodies]
+    assert [order.pay_until for order in orders] == [after(seconds=seconds) for seconds in wanted]
+    assert [(await shop.told(f"order:{order.no}"))[0]["pay_until"] for order in orders] == [body["pay_until"] for body in bodies]
+
+
+async def test_the_next_group_is_judged_by_what_the_last_one_left(shop: Shop) -> None:
+    offer = await shop.sale(hold_seconds=600, floor_seconds=120)
+    await shop.book([shop.intent(offer, "p:1", 5), shop.intent(offer, "p:2", 4)])
+    last = await shop.take(offer, "p:3")
+    assert (await shop.order(last)).pay_until == after(seconds=120 + 480 * 2 // 10)
+
+
+async def test_an_offer_without_a_floor_gives_everybody_the_same_time(shop: Shop) -> None:
+    offer = await shop.sale(hold_seconds=600)
+    booking = await shop.book([shop.intent(offer, f"p:{person}", 5) for person in (1, 2)])
+    assert {verdict.body["order"]["pay_until"] for verdict in booking.verdicts if verdict.body} == {epoch_ms(after(seconds=600))}

@@ -57,7 +57,9 @@ def test_an_event_there_is_not_cannot_be_sent() -> None:
         event("offer.sold_out", Louder(offer=1))
 
 
-@pytest.mark.parametrize("model", [*CRITICAL.values(), *STATE.values(), events.OrderView, events.GrantView, events.Comment, events.Names])
+@pytest.mark.parametrize(
+    "model", [*CRITICAL.values(), *STATE.values(), events.OrderView, events.GrantView, events.WaitView, events.Comment, events.Names]
+)
 def test_no_body_takes_what_it_does_not_know_or_changes_once_built(model: type[events.Facts]) -> None:
     assert model.model_config["extra"] == "forbid"
     assert model.model_config["frozen"] is True
@@ -75,6 +77,7 @@ def test_no_body_takes_what_it_does_not_know_or_changes_once_built(model: type[e
         (events.TeamDone, {"offer": 1, "state": "filling", "fen": 1}), (events.LeftView, {"left": {"S1": None}}),
         (events.OrderView, {"no": "A", "version": 1, "state": "PAID", "fen": 1, "t": "coupon"}),
         (events.GrantView, {"id": 1, "version": 1, "offer": 1, "state": "CLAIMED", "t": "order"}),
+        (events.WaitView, {"id": 1, "version": 1, "offer": 1, "qty": 1, "state": "LAPSED"}),
     ],
 )  # fmt: skip
 def test_a_wrong_body_fails_when_it_is_built_and_not_in_a_client(model: type[events.Facts], wrong: dict[str, Any]) -> None:
@@ -93,5 +96,5 @@ def test_a_view_is_plain_json_with_every_field() -> None:
 
 
 def test_every_state_key_has_a_body_named_by_its_first_word() -> None:
-    assert set(STATE) == {"room", "offer", "left", "team"}
+    assert set(STATE) == {"room", "offer", "left", "team", "waitlist"}
     assert view(events.LeftView(left={"S1": 3})) == {"left": {"S1": 3}}

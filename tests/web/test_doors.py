@@ -56,6 +56,7 @@ STAFF: dict[tuple[str, str], str] = {
 VIEWERS = {  # doors of a person's bearer token
     ("GET", "/v1/me/orders"), ("GET", "/v1/me/orders/{no}"), ("POST", "/v1/me/orders/{no}/pay"), ("POST", "/v1/me/orders/{no}/cancel"),
     ("POST", "/v1/me/orders/{no}/refund"), ("GET", "/v1/me/coupons"), ("GET", "/v1/me/intents/{room}/{key}"),
+    ("GET", "/v1/me/waitlist"), ("POST", "/v1/offers/{id}/waitlist"), ("POST", "/v1/offers/{id}/waitlist/leave"),
 }  # fmt: skip
 OPEN = {  # anybody's: logins, what a room shows, pages, what operators ask, WeChat's signed notices
     ("POST", "/v1/guest"), ("POST", "/v1/login/wechat"), ("POST", "/v1/login/phone/code"), ("POST", "/v1/login/phone"),

@@ -1,26 +1,34 @@
 -- People's news: each appended to the room's own stream unless a newer version of the same thing was told before.
--- KEYS: meta, log, state, own, ownlast, ownver. ARGV: room, JSON [[who, key, version, body text]…]. Answer: how many were new.
+-- KEYS: meta, log, state, own, ownlast, ownver. ARGV: room, then four per entry (2,000 entries at most): who, key, version, body.
+-- Answer: how many were new, -2 when the room is not open here.
 -- include: live.infra/room
 if redis.call('HEXISTS', META, 'fence') == 0 then return -2 end
+local people, things = {}, {}
+for i = 2, #ARGV, 4 do
+  people[#people + 1] = ARGV[i]
+  things[#things + 1] = ARGV[i] .. '|' .. ARGV[i + 1]
+end
+if #people == 0 then return 0 end
+-- Many at once, so their marks are read and written at once; in between they are kept here.
+local last, told, lasts, tolds = {}, {}, {}, {}
+for i, p in ipairs(redis.call('HMGET', KEYS[5], unpack(people))) do last[people[i]] = p or '0' end
+for i, version in ipairs(redis.call('HMGET', KEYS[6], unpack(things))) do told[things[i]] = tonumber(version or 0) end
 local first = tonumber(redis.call('HGET', META, 'own') or 0)
 local p = first
-for _, entry in ipairs(cjson.decode(ARGV[2])) do
-  local who, thing, version = entry[1], entry[1] .. '|' .. entry[2], entry[3]
-  local new
-  if version == 1 then
-    new = redis.call('HSETNX', KEYS[6], thing, 1) == 1
-  else
-    new = tonumber(redis.call('HGET', KEYS[6], thing) or 0) < version
-    if new then redis.call('HSET', KEYS[6], thing, version) end
-  end
-  if new then
+for i, thing in ipairs(things) do
+  local who, version = people[i], ARGV[4 * i]
+  if told[thing] < tonumber(version) then
     p = p + 1
-    local previous = redis.call('HGET', KEYS[5], who) or '0'
-    redis.call('XADD', KEYS[4], 'MAXLEN', '~', 50000, string.format('%d-0', p), 'who', who, 'prev', previous, 'd', entry[4])
-    redis.call('HSET', KEYS[5], who, p)
+    local position = string.format('%d', p)
+    redis.call('XADD', KEYS[4], 'MAXLEN', '~', 50000, position .. '-0', 'who', who, 'prev', last[who], 'd', ARGV[4 * i + 1])
+    told[thing], last[who] = tonumber(version), position
+    tolds[#tolds + 1] = thing; tolds[#tolds + 1] = version
+    lasts[#lasts + 1] = who; lasts[#lasts + 1] = position
   end
 end
 if p > first then
+  redis.call('HSET', KEYS[5], unpack(lasts))
+  redis.call('HSET', KEYS[6], unpack(tolds))
   redis.call('HSET', META, 'own', p)
   urgent = true
 end

@@ -1,15 +1,35 @@
 -- First reason why an intent cannot be met, or the place and the units per offer. Only reads. Needs `offers` and `now`.
-local function left(offer, place)
-  return tonumber(redis.call('HGET', offer.key, 'left:' .. place))
+-- Many want the same: what is written the same is read once.
+local read = {}
+local function lines_of(text)
+  if not read[text] then
+    local lines = {}
+    for offer, qty, version in text:gmatch('(-?%d+):(-?%d+):(-?%d+)') do
+      lines[#lines + 1] = {tonumber(offer), tonumber(qty), tonumber(version)}
+    end
+    read[text] = lines
+  end
+  return read[text]
 end
 
-local function check(intent)
+local function places_of(text)
+  local places = {}
+  for place in text:gmatch('[^,]+') do places[#places + 1] = place end
+  return places
+end
+
+local function left(o, place)
+  if o.left[place] == nil then o.left[place] = tonumber(redis.call('HGET', o.key, 'left:' .. place)) or false end
+  return o.left[place]
+end
+
+local function check(who, places, lines)
   local need, order = {}, {}
-  for _, line in ipairs(intent.lines) do
+  for _, line in ipairs(lines) do
     local o = offers[line[1]]
-    if not o.kind then return redis.call('HEXISTS', STATE, 'offer:' .. string.format('%d', o.id)) == 1 and {'FENCED'} or {'NO', 'unknown'} end
+    if not o.kind then return redis.call('HEXISTS', STATE, 'offer:' .. o.id) == 1 and {'FENCED'} or {'NO', 'unknown'} end
     -- One order is one sale (of one or more offers), one seat order of one group, or one coupon.
-    if #intent.lines > 1 and o.kind ~= 'sale' or o.kind == 'coupon' and line[2] ~= 1 then return {'NO', 'bad_request'} end
+    if #lines > 1 and o.kind ~= 'sale' or o.kind == 'coupon' and line[2] ~= 1 then return {'NO', 'bad_request'} end
     if now < o.opens then return {'NO', 'not_started', o.opens} end
     if o.phase ~= 'open' or (o.closes > 0 and now >= o.closes) then return {'NO', 'ended'} end
     if line[3] ~= o.version then return {'NO', 'price_changed', o.fen, o.version} end
@@ -17,10 +37,10 @@ local function check(intent)
     need[o] = need[o] + line[2]
   end
   for _, o in ipairs(order) do
-    if tonumber(redis.call('HGET', o.used, intent.who) or 0) + need[o] > o.k then return {'NO', 'limit', o.k} end
+    if o.used[who] + need[o] > o.k then return {'NO', 'limit', o.k} end
     if o.seats and o.seats < need[o] then return {'NO', 'team_full'} end
   end
-  for _, place in ipairs(intent.at) do
+  for _, place in ipairs(places) do
     local enough = true
     for _, o in ipairs(order) do
       local have = left(o, place)
@@ -30,5 +50,5 @@ local function check(intent)
     end
     if enough then return nil, place, need, order end
   end
-  return {'NO', 'sold_out', order[1].id}
+  return {'NO', 'sold_out', tonumber(order[1].id)}
 end

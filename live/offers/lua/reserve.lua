@@ -1,62 +1,69 @@
--- The turnstile: decides a batch of one room's intents, each all or none. Promises: nothing is written before an intent's last check;
--- a rid acts once; a missing counter is never zero.
+-- The turnstile: decides a batch of one room's intents, each all or none. Promises: nothing is written before the batch's last check, and
+-- units are taken before the intents that stand for them; a rid acts once; a missing counter is never zero.
 -- KEYS: meta, log, state, intents, then per intent its rid record, then per offer its hash and its `used` hash (pairs).
--- ARGV: room, number of intents, JSON {cap, offers: [id…], intents: [{rid, who, name, hub, hash, tries, at: [place…], lines: [[offer index, qty, version]…]}…]}
--- Answer: one array per intent: {tag, …}: KNOWN record | OK intent-id kind place fence | NO code fact… | ASK | all FENCED when the stock is not sure.
+-- ARGV: room, number of intents (1,000 at most), most unbooked intents, number of offers, offer ids, then six per intent: who, tries, acceptable
+--   places (place,…), lines (offer index:qty:version;…), hash of its body, and the start of its JSON ({"rid":…, without the end)
+-- Answer: fence, then per intent its stream id (OK: a verdict follows), ? and its stream id (ASK: likewise), or {tag, …}: KNOWN record |
+--   NO code fact… | FENCED.
 -- include: live.infra/room
 -- include: live.infra/left
-local INTENTS, n = KEYS[4], tonumber(ARGV[2])
-local batch, answers = cjson.decode(ARGV[3]), {}
+local INTENTS, n, cap, kinds, answers = KEYS[4], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), {}
 local mine = redis.call('INFO', 'server'):match('run_id:(%w+)')
 local guard = redis.call('HMGET', META, 'fence', 'run_id')
+answers[1] = guard[1] or ''
 if not guard[1] or guard[2] ~= mine then
-  for i = 1, n do answers[i] = {'FENCED'} end
+  for i = 1, n do answers[i + 1] = {'FENCED'} end
   return answers
 end
-local fence, waiting, offers, touched = guard[1], redis.call('XLEN', INTENTS), {}, {}
-for i, id in ipairs(batch.offers) do
-  local key = KEYS[4 + n + 2 * i - 1]
+local fence, waiting, offers, people = guard[1], redis.call('XLEN', INTENTS), {}, {}
+for i = 1, n do people[i] = ARGV[6 * i + kinds - 1] end
+for i = 1, kinds do
+  local key, used_key = KEYS[3 + n + 2 * i], KEYS[4 + n + 2 * i]
   local f = redis.call('HMGET', key, 'kind', 'phase', 'opens', 'closes', 'fen', 'version', 'k', 'seats', 'places')
-  offers[i] = {id = id, key = key, used = KEYS[4 + n + 2 * i], kind = f[1], phase = f[2], opens = tonumber(f[3]), closes = tonumber(f[4]),
-    fen = f[5], version = tonumber(f[6]), k = tonumber(f[7]), seats = tonumber(f[8]), places = f[9] or ''}
+  local used = {}
+  for j, units in ipairs(redis.call('HMGET', used_key, unpack(people))) do used[people[j]] = tonumber(units or 0) end
+  offers[i] = {id = ARGV[4 + i], key = key, used_key = used_key, kind = f[1], phase = f[2], opens = tonumber(f[3]), closes = tonumber(f[4]),
+    fen = f[5], version = tonumber(f[6]), k = tonumber(f[7]), seats = tonumber(f[8]), places = f[9] or '', used = used, left = {}, taken = {},
+    users = {}, seated = 0}
 end
 
 -- include: check
-for i, intent in ipairs(batch.intents) do
-  local key = KEYS[4 + i]
-  local record = redis.call('GET', key)
+-- include: take
+local intents, records = {}, redis.call('MGET', unpack(KEYS, 5, 4 + n)) -- intents: rid record -> its place in the batch, JSON
+for i = 1, n do
+  local key, at, record, answer = KEYS[4 + i], 6 * i + kinds - 1, records[i], nil
+  -- Written under another fence: that intent is lost, and its rid may act again.
   if record and record:sub(1, 2) == 'I|' and record:match('^I|[^|]*|([^|]*)|') ~= fence then record = nil end
-  local kind, lines = nil, {}
-  if record then
-    answers[i] = {'KNOWN', record}
-  elseif waiting >= batch.cap then
-    answers[i] = {'NO', 'busy'}
+  if record or intents[key] then
+    answer = {'KNOWN', record}
+  elseif waiting >= cap then
+    answer = {'NO', 'busy'}
   else
-    local no, place, need, order = check(intent)
-    for j, line in ipairs(intent.lines) do
-      local o = offers[line[1]]
-      kind = o.kind
-      lines[j] = string.format('[%d,%d,%s,%d]', o.id, line[2], o.fen or '0', line[3])
-    end
-    if no and (intent.tries < 2 or no[1] == 'FENCED' or no[2] == 'unknown' or no[2] == 'bad_request') then
-      answers[i] = no
+    local who, places, lines = ARGV[at], places_of(ARGV[at + 2]), lines_of(ARGV[at + 3])
+    local no, place, need, order = check(who, places, lines)
+    if no and (tonumber(ARGV[at + 1]) < 2 or no[1] == 'FENCED' or no[2] == 'unknown' or no[2] == 'bad_request') then
+      answer = no
     else
-      local body = string.format('{"rid":"%s","who":%s,"name":%s,"kind":"%s","at":"%s","lines":[%s],"hub":"%s","hash":"%s","fence":%s%s}', intent.rid,
-        cjson.encode(intent.who), cjson.encode(intent.name), kind, place or intent.at[1], table.concat(lines, ','), intent.hub, intent.hash, fence,
-        no and string.format(',"ask":%s', cjson.encode(no)) or '')
-      local id = redis.call('XADD', INTENTS, '*', 'j', body)
-      redis.call('SET', key, 'I|' .. id .. '|' .. fence .. '|' .. intent.hash, 'EX', 86400)
-      waiting = waiting + 1
-      for _, o in ipairs(no and {} or order) do
-        redis.call('HINCRBY', o.key, 'left:' .. place, -need[o])
-        redis.call('HINCRBY', o.used, intent.who, need[o])
-        if o.seats then o.seats = redis.call('HINCRBY', o.key, 'seats', -need[o]) end
-        touched[o] = true
-      end
-      answers[i] = {no and 'ASK' or 'OK', id, kind, place or '', fence}
+      local ask = no and ',"ask":' .. cjson.encode(no) or ''
+      intents[key] = {i, ARGV[at + 5] .. facts_of(lines, place or places[1]) .. ask .. '}'}
+      if not no then take(who, place, need, order) end
+      answer, waiting = no and '?' or '', waiting + 1
     end
   end
+  answers[i + 1] = answer
 end
-for _, o in ipairs(offers) do if touched[o] then tell_left(string.format('%d', o.id), o.key) end end
+
+for _, o in ipairs(offers) do write_taken(o) end
+for i = 1, n do
+  local key, intent = KEYS[4 + i], intents[KEYS[4 + i]]
+  if intent and intent[1] == i then
+    local id = redis.call('XADD', INTENTS, '*', 'j', intent[2])
+    intent[3] = 'I|' .. id .. '|' .. fence .. '|' .. ARGV[6 * i + kinds + 3]
+    redis.call('SET', key, intent[3], 'EX', 86400)
+    answers[i + 1] = answers[i + 1] .. id
+  elseif intent then -- twice in one batch
+    answers[i + 1] = {'KNOWN', intent[3]}
+  end
+end
 nudge()
 return answers

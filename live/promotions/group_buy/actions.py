@@ -15,6 +15,7 @@ from sqlmodel import col
 
 from live.infra import outbox
 from live.offers.actions import TeamSpec, change_price, end_offer, open_offer
+from live.offers.rules import HOLD_FLOOR
 from live.offers.tables import Allotment, Offer, Team
 from live.promotions.actions import goods_card, refuse, sku_named
 from live.promotions.group_buy import rules
@@ -37,9 +38,12 @@ async def open_group(
     tiers: Sequence[Mapping[str, int]],
     minutes: int | None,
     hold_seconds: int = HOLD_SECONDS,
+    floor_seconds: int | None = None,
     now: datetime,
 ) -> Offer:
-    """Open a team of `size` seats; `tiers`: [{seats, fen}, …] from 0 seats on. Refusal(BAD_REQUEST field why) or (NOT_ENOUGH_STOCK)."""
+    """Open a team of `size` seats; `tiers`: [{seats, fen}, …] from 0 seats on; `floor_seconds` as a sale's.
+
+    Refusal(BAD_REQUEST field why) or (NOT_ENOUGH_STOCK)."""
     steps = [(step["seats"], step["fen"]) for step in tiers]
     refuse(
         limits_fault(per_person, minutes),
@@ -53,7 +57,7 @@ async def open_group(
     ladder = [{"seats": seats, "fen": fen} for seats, fen in steps]
     offer = await open_offer(
         session, room_id=room_id, kind="group", sku_id=facts.id, fen=steps[0][1], per_person=per_person, stock=stock,
-        terms={"tiers": ladder, "minimum": minimum},
+        terms={"tiers": ladder, "minimum": minimum} | ({} if floor_seconds is None else {HOLD_FLOOR: floor_seconds}),
         view=lambda offer: goods_card(offer, facts, stock, tiers=ladder, minimum=minimum),
         closes_at=closing(now, minutes), hold_seconds=hold_seconds, team=TeamSpec(size=size, minimum=minimum), now=now,
     )  # fmt: skip
