@@ -16,11 +16,11 @@ from typing import Any
 import orjson
 import structlog
 
-from tests.prove import exhaustive, machine, planted, simulation
+from tests.prove import exhaustive, kills, machine, planted, simulation
 from tests.prove.kinds import Kind
 from tests.prove.model.known import OPEN
 
-KINDS: dict[str, Kind] = {kind.NAME: kind for kind in (exhaustive, simulation, machine)}
+KINDS: dict[str, Kind] = {kind.NAME: kind for kind in (exhaustive, simulation, machine, kills)}
 
 
 def say(found: dict[str, Any]) -> None:
