@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from tests.prove import exhaustive, machine, simulation
+from tests.prove import exhaustive, kills, machine, simulation
 from tests.prove.bugs import BUGS, Bug
 from tests.prove.model.scenes import SCENES
 from tests.prove.patches import planted
@@ -30,8 +30,13 @@ def by_serving(bug: Bug, seed: int, budget: int) -> bool:
         return bool(machine.explore(seed, budget, shrink=False).violations)
 
 
+def by_killing(bug: Bug, seed: int, budget: int) -> bool:
+    """Whether processes that are killed show it."""
+    return bool(kills.run(seed, budget, bug).violations)
+
+
 def run(seed: int) -> Iterator[dict[str, Any]]:
-    """One object per bug: `{bug, caught_by: [kinds], planted_in: [model, shop]}`."""
+    """One object per bug: `{bug, caught_by: [kinds], planted_in: [model, shop, house, sql]}`."""
     with machine.serving():
         for bug in BUGS:
             caught = []
@@ -40,5 +45,7 @@ def run(seed: int) -> Iterator[dict[str, Any]]:
                 caught += [simulation.NAME] if by_playing(bug, seed, simulation.BUDGETS["planted"]) else []
             if bug.shop and by_serving(bug, seed, machine.BUDGETS["planted"]):
                 caught.append(machine.NAME)
-            sides = [name for name, patches in (("model", bug.model), ("shop", bug.shop)) if patches]
+            if (bug.house or bug.sql) and by_killing(bug, seed, kills.BUDGETS["planted"]):
+                caught.append(kills.NAME)
+            sides = [side for side in ("model", "shop", "house", "sql") if getattr(bug, side)]
             yield {"bug": bug.name, "caught_by": caught, "planted_in": sides}
