@@ -95,7 +95,7 @@ class Show:
         self.toll = Toll()
         self.recoveries: list[tuple[str, dict[str, float]]] = []
         self.crowd: Crowd
-        self.extra = 0  # units the host added
+        self.drifts = 0  # rows of anything the audit or the till wondered about, healed or not
 
     @property
     def violations(self) -> list[str]:
@@ -186,7 +186,6 @@ class Show:
             with suppress(Refusal, *AWAY):
                 async with self.shop.db.begin() as session:
                     await add_stock(session, self.rooms[0].offers[1], "S1", 1, datetime.now(UTC))
-                self.extra += 1
 
     # faults
 
@@ -267,6 +266,7 @@ class Show:
             if room.heard:  # an answer came while the books were read
                 books = await room.look()
             room.history.quiet(books.seen(), await read_counters(room, books), found)
+            self.drifts += int(books.raw["drifts"] or 0)
 
     async def _restless(self) -> list[str]:
         """What still moves, or does not balance."""
@@ -289,7 +289,7 @@ class Show:
             slowest[victim] = max(slowest.get(victim, 0.0), round(seconds, 2))
         self.toll.facts = {
             "taps": crowd.taps, "sends": crowd.sends, "orders": crowd.orders, "paid": crowd.paid, "lost_sockets": crowd.lost,
-            "restarts": self.shop.restarts, "looks": sum(room.looks for room in self.rooms),
+            "restarts": self.shop.restarts, "looks": sum(room.looks for room in self.rooms), "drifts": self.drifts,
         } | {f"slowest_{victim}": seconds for victim, seconds in slowest.items()} | {"slowest_answer": round(crowd.slowest, 2)}  # fmt: skip
 
 
