@@ -63,7 +63,8 @@ class Kill:
 
 def plan(seed: int, count: int) -> list[Kill]:
     """Who is killed when."""
-    dice, found = random.Random(seed), []
+    dice = random.Random(seed)
+    found: list[Kill] = []
     while len(found) < count:
         for part in (FIRST, THEN):
             for victim in dice.sample(part, len(part)):
@@ -212,9 +213,10 @@ class Show:
         if names is None:
             return kill.victim
         first = await self.shop.owner(self.rooms[kill.which].room) if kill.victim == "ledger" else ""
-        names = sorted(names, key=lambda name: (name != first, name != names[kill.which % len(names)]))
-        await self._until(lambda: any(map(self.shop.at_work, names)), AT_WORK_SECONDS)
-        return next(filter(self.shop.at_work, names), names[0])
+        meant = (first, names[kill.which % len(names)])
+        ordered = sorted(names, key=lambda name: (name != meant[0], name != meant[1]))
+        await self._until(lambda: any(map(self.shop.at_work, ordered)), AT_WORK_SECONDS)
+        return next(filter(self.shop.at_work, ordered), ordered[0])
 
     async def _aim(self, name: str, wanted: str) -> str:
         """Freeze the ledger in the middle of what is wanted; what it was found at."""
@@ -266,7 +268,8 @@ class Show:
             if room.heard:  # an answer came while the books were read
                 books = await room.look()
             room.history.quiet(books.seen(), await read_counters(room, books), found)
-            self.drifts += int(books.raw["drifts"] or 0)
+            drifts: Any = books.raw["drifts"]
+            self.drifts += drifts or 0
 
     async def _restless(self) -> list[str]:
         """What still moves, or does not balance."""
