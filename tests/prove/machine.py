@@ -25,7 +25,8 @@ from tests.prove.model.world import Step, World
 from tests.prove.pair import Pair, Servers, outbox_step
 
 NAME = "machine"
-BUDGETS = {"tiny": 4, "ci": 300, "release": 20_000, "planted": 60}
+# Hypothesis tries short runs too: 600 are more steps than 300 times 50.
+BUDGETS = {"tiny": 4, "ci": 600, "release": 40_000, "planted": 60}
 STEPS = 50
 PIECES, APART = 2, 1_000_003  # pieces have servers of their own, and seeds that nobody gives by hand
 BUYERS = ("send", "again", "lose_reply", "ask")
@@ -143,6 +144,7 @@ class Machine(RuleBasedStateMachine):
         self.world.budget = {}
         while steps := self.of((*BUYERS, *LEDGERS, *SHOP)):
             step = steps[-1]
+            Machine.taken += 1
             if step[0] in LEDGERS:
                 self.wait(ledger_step(self.pair, step, False, 0))
             else:

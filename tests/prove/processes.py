@@ -96,6 +96,7 @@ def _child(pipe: Connection, parent: int, act: Callable[..., Any], args: tuple[A
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     ends_with_us()
+    os.dup2(2, 1)  # the parent's output is answers only
     if os.getppid() != parent:
         sys.exit(1)
     try:
