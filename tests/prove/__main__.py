@@ -14,12 +14,13 @@ from typing import Any
 
 import orjson
 
-from tests.prove import exhaustive, machine, planted, simulation
+from tests.prove import exhaustive, kills, machine, planted, simulation
+from tests.prove.bugs import BUGS
 from tests.prove.kinds import Kind, Result, parts, piece, quiet, whole
 from tests.prove.model.known import OPEN
 from tests.prove.processes import Done, Work, side_by_side
 
-KINDS: dict[str, Kind] = {kind.NAME: kind for kind in (exhaustive, simulation, machine)}
+KINDS: dict[str, Kind] = {kind.NAME: kind for kind in (exhaustive, simulation, machine, kills)}
 LIMIT = 400.0  # seconds a piece may take before it counts as stuck; `--release` knows none
 
 
@@ -57,13 +58,15 @@ def report(kind: Kind, seed: int, pieces: Sequence[Done]) -> bool:
     return not result.violations
 
 
-def plant(seed: int) -> bool:
-    """Run every bug; True when each was caught."""
-    caught = True
-    for found in planted.run(seed):
+def plant(seed: int, names: Sequence[str] = ()) -> bool:
+    """Plant every bug, or those named; True when each was caught."""
+    begun, caught = time.monotonic(), []
+    for found in planted.run(seed, [bug for bug in BUGS if not names or bug.name in names]):
         say(found)
-        caught = caught and bool(found["caught_by"])
-    return caught
+        caught.append(bool(found["caught_by"]) and not found["missed_in"])
+    seconds = round(time.monotonic() - begun, 1)
+    say({"kind": "planted", "runs": len(caught), "violations": caught.count(False), "seed": seed, "seconds": seconds, "limit": planted.SECONDS})
+    return all(caught)
 
 
 def show(seed: int) -> bool:
@@ -84,13 +87,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         size.add_argument(f"--{name}", action="store_const", const=name, dest="size")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kind", choices=sorted(KINDS))
+    parser.add_argument("--bug", action="append", choices=[bug.name for bug in BUGS], default=[], help="with --planted: only this one")
     parser.add_argument("--show", type=int, metavar="SEED")
     args = parser.parse_args(argv)
     quiet()
     if args.show is not None:
         sound = show(args.show)
     elif args.size == "planted":
-        sound = plant(args.seed)
+        sound = plant(args.seed, args.bug)
     else:
         sound = prove([KINDS[args.kind]] if args.kind else list(KINDS.values()), args.size or "ci", args.seed)
     return 0 if sound else 1

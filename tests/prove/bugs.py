@@ -1,7 +1,7 @@
 """Bugs that a shop like this has had, here or elsewhere. `--planted` plants one after the other; a proof that misses one proves nothing.
 
 `model` changes the model, which the kinds `model` and `simulation` walk; `shop` changes the real scripts and functions under `machine`,
-where the model beside them is left as it is.
+where the model beside them is left as it is; `house` changes the programs that `kills` runs and kills, `sql` their database.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ class Bug:
     name: str
     model: tuple[Patch, ...] = ()
     shop: tuple[Patch, ...] = ()
+    house: tuple[Patch, ...] = ()
+    sql: tuple[str, ...] = ()
 
 
 BUGS = (

@@ -51,25 +51,26 @@ class Done:
 @dataclass(slots=True)
 class _Running:
     number: int
-    work: Work
     process: SpawnProcess
     pipe: Connection
     began: float
-
-    @property
-    def due(self) -> float | None:
-        return None if self.work.seconds is None else self.began + self.work.seconds
+    due: float | None
 
 
-def side_by_side(pieces: Sequence[Work], cores: int = CORES) -> Iterator[tuple[int, Done]]:
-    """Each piece's number and how it ended, as they end. Begun in the order given; closing the generator ends what runs."""
+def side_by_side(pieces: Sequence[Work], cores: int = CORES, until: float | None = None) -> Iterator[tuple[int, Done]]:
+    """Each piece's number and how it ended, as they end. Begun in the order given; closing the generator ends what runs.
+
+    `until`: the moment (`time.monotonic()`) at which what runs is late, and what has not begun never will.
+    """
     running: list[_Running] = []
     begun = 0
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, so that what follows `finally` is done
     try:
         while begun < len(pieces) or running:
-            while begun < len(pieces) and _room(pieces[begun], running, cores):
-                running.append(_begin(begun, pieces[begun]))
+            if until is not None and time.monotonic() >= until:
+                begun = len(pieces)
+            while begun < len(pieces) and _room(pieces[begun], pieces, running, cores):
+                running.append(_begin(begun, pieces[begun], until))
                 begun += 1
             for each in _ended(running):
                 running.remove(each)
@@ -79,16 +80,18 @@ def side_by_side(pieces: Sequence[Work], cores: int = CORES) -> Iterator[tuple[i
         signal.signal(signal.SIGTERM, before)
 
 
-def _room(piece: Work, running: Sequence[_Running], cores: int) -> bool:
-    return not running or (len(running) < cores and not piece.alone and not any(each.work.alone for each in running))
+def _room(piece: Work, pieces: Sequence[Work], running: Sequence[_Running], cores: int) -> bool:
+    return not running or (len(running) < cores and not piece.alone and not any(pieces[each.number].alone for each in running))
 
 
-def _begin(number: int, work: Work) -> _Running:
+def _begin(number: int, work: Work, until: float | None) -> _Running:
     ours, theirs = SPAWN.Pipe(duplex=False)
     process = SPAWN.Process(target=_child, args=(theirs, os.getpid(), work.act, work.args), name=work.name)
     process.start()
     theirs.close()  # so that the end of the process is the end of the pipe
-    return _Running(number, work, process, ours, time.monotonic())
+    now = time.monotonic()
+    due = min((moment for moment in (work.seconds and now + work.seconds, until) if moment is not None), default=None)
+    return _Running(number, process, ours, now, due)
 
 
 def _child(pipe: Connection, parent: int, act: Callable[..., Any], args: tuple[Any, ...]) -> None:
@@ -118,7 +121,7 @@ def _ended(running: Sequence[_Running]) -> list[_Running]:
 
 def _done(each: _Running) -> Done:
     told, ended = each.pipe.poll(), time.monotonic()
-    answer, fault = None, f"not done after {each.work.seconds} s"
+    answer, fault = None, f"not done after {ended - each.began:.0f} s"
     if told:
         try:
             answer, fault = each.pipe.recv()
