@@ -26,7 +26,7 @@ from tests.prove.pair import Pair, Servers, outbox_step
 
 NAME = "machine"
 # Hypothesis tries short runs too: 600 are more steps than 300 times 50.
-BUDGETS = {"tiny": 4, "ci": 600, "release": 40_000, "planted": 60}
+BUDGETS = {"tiny": 4, "ci": 600, "release": 40_000, "planted": 120}
 STEPS = 50
 PIECES, APART = 2, 1_000_003  # pieces have servers of their own, and seeds that nobody gives by hand
 BUYERS = ("send", "again", "lose_reply", "ask")

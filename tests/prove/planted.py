@@ -1,7 +1,8 @@
 """Plants every bug of `bugs.py`, each where it can be planted, and says who noticed: in the model, in the real shop, in its programs.
 
 A bug in the model says how sharp the model's eyes are; the same bug in the scripts and functions of the shop says so of the kinds that
-run those. So each side is a search of its own, which begins with the cheapest kind and ends at the first that notices.
+run those. So each side is a search of its own, which begins with the cheapest kind and ends at the first that notices. A bug counts as
+caught when somebody noticed; where nobody did is said beside it (`missed_in`).
 """
 
 from __future__ import annotations
@@ -86,7 +87,8 @@ def run(seed: int, bugs: Sequence[Bug] = BUGS) -> Iterator[dict[str, Any]]:
         bug, side = pieces[number]
         caught[bug.name, side.name] = done.answer or ""
         seen = done.fault or done.answer or "nobody noticed"
-        print(f"{time.monotonic() - begun:6.1f} s  {bug.name}, in the {side.name}: {seen} ({done.ended - done.began:.1f} s)", file=sys.stderr)
+        took = f"({done.ended - done.began:.1f} s)"
+        print(f"{time.monotonic() - begun:6.1f} s  {bug.name}, in the {side.name}: {seen} {took}", file=sys.stderr)
     for bug in bugs:
         sides = [side.name for side in SIDES if side.holds(bug)]
         found = [caught.get((bug.name, side), "") for side in sides]

@@ -106,7 +106,7 @@ def _child(pipe: Connection, parent: int, act: Callable[..., Any], args: tuple[A
         pipe.send((act(*args), ""))
     except KeyboardInterrupt:
         sys.exit(130)
-    except Exception:  # whatever it was, it is told
+    except Exception:  # noqa: BLE001 - whatever it was, it is told
         pipe.send((None, traceback.format_exc()))
 
 
