@@ -34,7 +34,8 @@ BUGS = (
     Bug("success before the commit",
         (Code("tests.prove.model.world:World.ledger", "ledger.begin(books)",
               "ledger.begin(books); [self._told(i, 'booked:' + number(one.rid)) for one in ledger.batch "
-              "for i, buyer in enumerate(self.buyers) if buyer.rid == one.rid]"),)),
+              "for i, buyer in enumerate(self.buyers) if buyer.rid == one.rid]"),),
+        house=(Code("live.offers.ledger:RoomLedger._commit", "utc_now())", "utc_now()); await self._publish(result.verdicts)"),)),
     Bug("the phase checked before the rid",
         (Code(TURNSTILE + "reserve", "record = self.records.get(tap.rid)",
               "record = self.records.get(tap.rid) if not self.check(tap, now)[0] else None"),),
@@ -107,7 +108,13 @@ BUGS = (
         (Code(LEDGER + "row", "self.drain(books, redis)", "pass"),),
         (Code("live.offers.ledger:RoomLedger._house", "await self._drain()", "pass"),)),
     Bug("what was delivered and not settled is never swept",
-        (Code(LEDGER + "steps", 'found.append("sweep")', "pass"),)),
+        (Code(LEDGER + "steps", 'found.append("sweep")', "pass"),),
+        house=(Code("live.offers.ledger:RoomLedger._intents", "await self._drain()", "pass"),)),
     Bug("a movement that was told to nobody is skipped by the successor",
         (Code(LEDGER + "crash", "None, (), True, (), (), (), None", "None, (), False, (), (), (), None"),)),
+    Bug("a database that keeps what it committed a little later", sql=(
+        "ALTER SYSTEM SET synchronous_commit = off", "ALTER SYSTEM SET wal_writer_delay = '10s'", "SELECT pg_reload_conf()")),
+    Bug("a rid that another hub would make otherwise",
+        house=(Code("live.hub.dispatch:Desk._tap", "rid_of(identity.sub, feed.room, key)",
+                    "rid_of(identity.sub, feed.room, key + self.hub.id)"),)),
 )  # fmt: skip

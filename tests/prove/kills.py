@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,7 +36,7 @@ from tests.prove.shop import AWAY, HUBS, LEDGERS, Shop
 NAME = "kills"
 BUDGETS = {"tiny": 5, "ci": 45, "release": 450, "planted": 9}
 SHOW = 45  # kills of one shop; a bigger budget is several shops, one after the other
-BUYERS = 24
+BUYERS = 36
 # Of nine kills six are of processes, two of Valkey, one of PostgreSQL; of the first five each is one.
 FIRST, THEN = ("ledger", "hub", "worker", "valkey", "postgres"), ("ledger", "ledger", "hub", "valkey")
 LOOK_SECONDS = 0.2  # between looks at the books; a look that takes long is followed by a rest of three times its own length
@@ -44,6 +44,7 @@ RESOLVED_SECONDS = 30.0  # after the last fault every tap has its answer, and wi
 RECOVERY_SECONDS = 2.5  # how long a kill waits for the one before it to be over; then it falls into it
 OPEN_SECONDS = 60.0
 AIM_SECONDS = 0.6
+AT_WORK_SECONDS = 5.0  # to find one that can be killed
 HOLD_SECONDS = 3  # of the scarce sale, so that units come back all the time
 
 
@@ -151,9 +152,8 @@ class Show:
                 await self._kill(kill)
             hosting.cancel()
             self.crowd.over = True
-            await self._until(lambda: all(task.done() for task in self.crowd.tasks), RESOLVED_SECONDS)
-            for rid, (room, _) in self.crowd.open.items():
-                room.heard.append((rid, ""))  # whatever was said before, its answer is still due
+            if not await self._until(lambda: all(task.done() for task in self.crowd.tasks), RESOLVED_SECONDS):
+                self.toll.violations += [f"never resolved: {rid} of {room.room}" for rid, (room, _) in sorted(self.crowd.open.items())]
             if not self.violations:
                 await self._quiet()
         finally:
@@ -193,24 +193,29 @@ class Show:
     async def _kill(self, kill: Kill) -> None:
         if kill.freeze:
             await self._freeze(kill)
+        name = await self._victim(kill)
         mark = self.crowd.mark()
-        self.recoveries.append((kill.victim, mark))
-        self.toll.kills[kill.victim] += 1
-        if kill.victim == "valkey":
+        if name == "valkey":
             await self.shop.kill_valkey(kill.away)
-        elif kill.victim == "postgres":
+        elif name == "postgres":
             await self.shop.kill_postgres(kill.away, kill.whole)
-        elif kill.victim == "ledger":
-            name = await self._ledger(kill)
-            self.toll.aimed[await self._aim(name, kill.aim)] += 1
-            self.shop.kill(name, kill.away)
         else:
-            self.shop.kill(HUBS[kill.which] if kill.victim == "hub" else "worker", kill.away)
+            if name in LEDGERS:
+                self.toll.aimed[await self._aim(name, kill.aim)] += 1
+            self.shop.kill(name, kill.away)
+        self.toll.kills[kill.victim] += 1
+        self.recoveries.append((kill.victim, mark))
         await self._until(lambda: len(mark) == len(self.rooms), RECOVERY_SECONDS)
 
-    async def _ledger(self, kill: Kill) -> str:
-        """One that holds a room, if there is one."""
-        return await self.shop.owner(self.rooms[kill.which].room) or LEDGERS[kill.which]
+    async def _victim(self, kill: Kill) -> str:
+        """A program that runs and is at work, the one that is meant first; of the ledgers one that holds a room. Or a server."""
+        names = {"hub": HUBS, "ledger": LEDGERS, "worker": ("worker",)}.get(kill.victim)
+        if names is None:
+            return kill.victim
+        first = await self.shop.owner(self.rooms[kill.which].room) if kill.victim == "ledger" else ""
+        names = sorted(names, key=lambda name: (name != first, name != names[kill.which % len(names)]))
+        await self._until(lambda: any(map(self.shop.at_work, names)), AT_WORK_SECONDS)
+        return next(filter(self.shop.at_work, names), names[0])
 
     async def _aim(self, name: str, wanted: str) -> str:
         """Freeze the ledger in the middle of what is wanted; what it was found at."""
@@ -228,7 +233,7 @@ class Show:
 
     async def _freeze(self, kill: Kill) -> None:
         """A ledger stands still in mid-batch, goes on as though nothing had been, and may find that its rooms are another's."""
-        name = await self._ledger(kill)
+        name = await self._victim(replace(kill, victim="ledger"))
         at = await self._aim(name, "transaction")
         self.toll.freezes[f"{kill.freeze}{' in mid-batch' if at == 'transaction' else ''}"] += 1
         try:
@@ -292,7 +297,8 @@ class Show:
 _RESTLESS = """
 SELECT 'outbox: ' || kind || ' ' || topic || ' ' || coalesce(room_id, '') FROM outbox WHERE kind <> 'job' OR done_at IS NULL
 UNION ALL SELECT 'order ' || state FROM orders WHERE state IN ('CLOSING', 'PAID', 'LATE_PAID', 'REFUNDING')
-UNION ALL SELECT 'hold of the scarce sale' FROM orders WHERE state = 'AWAIT_PAY' AND pay_until < created_at + make_interval(secs => :hold + 1)
+UNION ALL SELECT 'hold of the scarce sale' FROM orders
+  WHERE state = 'AWAIT_PAY' AND pay_until < created_at + make_interval(secs => :hold + 1)
 UNION ALL SELECT 'order without its ticket' FROM orders o WHERE o.state IN ('ALLOCATED', 'READY', 'COLLECTED')
   AND (SELECT count(*) FROM ticket t WHERE t.order_no = o.no) <> 1
 UNION ALL SELECT 'drift ' || what || ' ' || facts::text FROM drift WHERE finding IS NOT NULL AND healed_at IS NULL"""

@@ -1,4 +1,7 @@
-"""`python -m tests.prove.launcher MODULE …`: a program of the shop with a bug in it, named by PROVE_BUG. Nothing in the shop knows of this."""
+"""`python -m tests.prove.launcher MODULE …`: a program of the shop with a bug in it, named by PROVE_BUG.
+
+Nothing in the shop knows of this.
+"""
 
 from __future__ import annotations
 

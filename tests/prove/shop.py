@@ -40,6 +40,7 @@ from tests.prove.launcher import VARIABLE
 ROOT = Path(live.__file__).parents[1]
 AWAY = (SQLAlchemyError, psycopg.Error, RedisError, OSError, TimeoutError)  # what a killed server looks like from here
 READY_SECONDS = 60.0  # a small machine imports everything in eight processes
+IMPORT_SECONDS = 1.5
 BY_ITSELF = 0.3  # seconds before a program that ended by itself (arq does, without its Redis) is started again
 HUBS, LEDGERS = ("hub1", "hub2"), ("ledger1", "ledger2")
 LIMITS = {
@@ -90,7 +91,7 @@ class Shop:
 
     async def ready(self) -> None:
         """Every door answers."""
-        for name, port in self.ports.items():
+        for port in self.ports.values():
             await wait_http(f"http://127.0.0.1:{port}/healthz", READY_SECONDS)
 
     async def stop(self) -> None:
@@ -156,9 +157,10 @@ class Shop:
                 running.process, running.since = await self._spawn(running.program), time.monotonic()
                 self.restarts += 1
 
-    def up(self, name: str) -> bool:
-        """Whether the program's process lives."""
-        return self.programs[name].process.returncode is None
+    def at_work(self, name: str) -> bool:
+        """Whether the program lives, and has for long enough to be past its imports."""
+        running = self.programs[name]
+        return running.process.returncode is None and time.monotonic() - running.since > IMPORT_SECONDS
 
     def kill(self, name: str, away: float) -> None:
         """SIGKILL; it is started again after `away` seconds."""
