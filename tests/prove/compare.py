@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
+from redis.asyncio import Redis
 from sqlalchemy import text
 
 from live.infra.keys import room_key
@@ -105,7 +107,7 @@ class RealTurnstile:
     async def read(pair: Pair) -> tuple[Turnstile, dict[str, Any]]:
         """The turnstile, and what the model writes otherwise: intents, pending and records."""
         rids = [buyer.rid for buyer in pair.world.buyers]
-        names = [f"{kind}:{offer}" for offer in pair.offers for kind in ("offer", "used")]
+        names = _hash_names(pair.offers)
         async with pair.redis.pipeline(transaction=True) as pipe:
             pipe.hgetall(room_key(pair.room, "meta"))
             pipe.xrange(room_key(pair.room, "intents"))
@@ -116,9 +118,7 @@ class RealTurnstile:
             meta, stream, records, shown, *hashes = await pipe.execute()
         found = Turnstile()
         _meta(found, meta, pair)
-        for model, (fields, used) in enumerate(zip(hashes[::2], hashes[1::2], strict=True), 1):
-            _offer(found, model, {key.decode(): value.decode() for key, value in fields.items()})
-            found.used |= {(model, who.decode()): int(n) for who, n in used.items() if int(n)}
+        _offers(found, hashes)
         found.shown = {model: orjson.loads(value)[1]["phase"] for model, value in enumerate(shown, 1) if value}
         intents = [orjson.loads(fields[b"j"]) for _, fields in stream]
         rest = {
@@ -126,6 +126,28 @@ class RealTurnstile:
             "records": {rid: _record(raw) for rid, raw in zip(rids, records, strict=True) if raw},
         }
         return found, rest
+
+
+async def real_offers(redis: Redis, room: str, offers: Sequence[int]) -> tuple[Turnstile, list[dict[str, Any]]]:
+    """Units left, persons' counts, seats and movements of these offers, by their place in the list; and the intents not yet booked."""
+    found = Turnstile()
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.xrange(room_key(room, "intents"))
+        for name in _hash_names(offers):
+            pipe.hgetall(room_key(room, name))
+        stream, *hashes = await pipe.execute()
+    _offers(found, hashes)
+    return found, [orjson.loads(fields[b"j"]) for _, fields in stream]
+
+
+def _hash_names(offers: Sequence[int]) -> list[str]:
+    return [f"{kind}:{offer}" for offer in offers for kind in ("offer", "used")]
+
+
+def _offers(found: Turnstile, hashes: Sequence[dict[bytes, bytes]]) -> None:
+    for model, (fields, used) in enumerate(zip(hashes[::2], hashes[1::2], strict=True), 1):
+        _offer(found, model, {key.decode(): value.decode() for key, value in fields.items()})
+        found.used |= {(model, who.decode()): int(n) for who, n in used.items() if int(n)}
 
 
 def _meta(found: Turnstile, meta: dict[bytes, bytes], pair: Pair) -> None:
