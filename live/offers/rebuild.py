@@ -112,8 +112,10 @@ def _offer(row: Mapping[str, Any]) -> Offer:
     )  # fmt: skip
 
 
-# Ended offers stay out of the turnstile unless units of theirs may still move.
-_LIVE = "o.room_id = :r AND (o.phase = 'open' OR EXISTS (SELECT 1 FROM allotment a WHERE a.offer_id = o.id AND a.total > 0))"
+# Ended offers stay out of the turnstile unless units of theirs may still move, or their card is still shown: for the turnstile a card
+# without its offer is lost stock, and whoever taps it would be told to come back for ever.
+_LIVE = """o.room_id = :r AND (o.phase = 'open' OR EXISTS (SELECT 1 FROM allotment a WHERE a.offer_id = o.id AND a.total > 0)
+  OR EXISTS (SELECT 1 FROM room_state s WHERE s.room_id = o.room_id AND s.key = 'offer:' || o.id))"""
 _OFFERS = f"SELECT o.*, t.size, t.held, t.paid FROM offer o LEFT JOIN team t ON t.offer_id = o.id WHERE {_LIVE} ORDER BY o.id"
 _PLACES = f"SELECT a.offer_id, a.location, a.total, a.taken, a.move_no FROM allotment a JOIN offer o ON o.id = a.offer_id WHERE {_LIVE}"
 _USED = f"""SELECT q.offer_id, q.person, q.used FROM quota q JOIN offer o ON o.id = q.offer_id

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.prove import exhaustive, kills, machine, simulation
+from tests.prove import exhaustive, kills, losses, machine, simulation
 from tests.prove.bugs import BUGS, Bug
 from tests.prove.kinds import quiet
 from tests.prove.model.scenes import SCENES
@@ -42,6 +42,11 @@ def by_serving(bug: Bug, seed: int, budget: int) -> bool:
         return bool(machine.explore(seed, budget, shrink=False).violations)
 
 
+def by_losing(bug: Bug, seed: int, budget: int) -> bool:
+    """Whether the real shop does, when its turnstile loses what it knew."""
+    return losses.catches(bug.shop, seed, budget)
+
+
 def by_killing(bug: Bug, seed: int, budget: int) -> bool:
     """Whether the real processes do, killed at every turn."""
     return bool(kills.run(seed, budget, bug).violations)
@@ -64,7 +69,7 @@ SIDES = (
     Side("model", (
         (exhaustive.NAME, by_walking, exhaustive.BUDGETS["planted"]), (simulation.NAME, by_playing, simulation.BUDGETS["planted"]),
     )),
-    Side("shop", ((machine.NAME, by_serving, machine.BUDGETS["planted"]),)),
+    Side("shop", ((machine.NAME, by_serving, machine.BUDGETS["planted"]), (losses.NAME, by_losing, losses.BUDGETS["planted"]))),
     Side("house", ((kills.NAME, by_killing, kills.BUDGETS["planted"]),), alone=True),
 )  # fmt: skip
 
