@@ -193,7 +193,7 @@ class DirectDoor:
             message = await self.pubsub.get_message(timeout=1.0)
             if message is None:
                 continue
-            for rid, body, no in orjson.loads(message["data"]):
+            for rid, _, body, no in orjson.loads(message["data"]):
                 self._verdict(rid, OK if body is not None else no[0])
 
     def _verdict(self, rid: str, code: str) -> None:

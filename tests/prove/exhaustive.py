@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tests.prove.kinds import Result, shares
-from tests.prove.model.known import OPEN, Known
 from tests.prove.model.scenes import SCENES, Scene
 from tests.prove.model.world import Step, World
 
@@ -44,11 +43,11 @@ class _Turn:
     ways: int = 0
 
 
-def walk(scene: Scene, limit: int, dice: random.Random, known: tuple[Known, ...] = OPEN) -> Walk:
-    """Depth first, at most `limit` steps, until the first violation. `known`: faults whose schedules are left out."""
+def walk(scene: Scene, limit: int, dice: random.Random) -> Walk:
+    """Depth first, at most `limit` steps, until the first violation."""
     found = Walk(scene.name)
     seen: dict[int, int] = {}
-    first = scene.world(known)
+    first = scene.world()
     path = [_turn(first, None, dice)]
     while path:
         turn = path[-1]
