@@ -41,6 +41,7 @@ class Waiter:
     since: float
     asked: float
     told: bool = False  # `pending` was said
+    intent: str = ""  # the handle of what the turnstile let through, once it has answered
 
 
 class Desk:
@@ -49,7 +50,8 @@ class Desk:
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self.batches: dict[str, list[tuple[Connection, int, Tap]]] = {}
-        self.waiting: dict[str, list[Waiter]] = {}
+        self.waiting: dict[str, list[Waiter]] = {}  # by rid, in the order they came
+        self.refused: dict[str, dict[str, Refusal]] = {}  # by rid and handle: of intents nobody is known to wait for
         self.remarks: dict[str, list[tuple[Connection, int, Remark]]] = {}
         self.purses: dict[str, Purse] = {}  # by person
         self.handlers: dict[type[Command], Callable[[Connection, Any], None]] = {
@@ -231,6 +233,8 @@ class Desk:
             refusal = self._answer(feed, tap, answer)
             if refusal is not None:
                 self._resolve(tap.rid, connection, command, refusal)
+            else:
+                self._expect(tap.rid, connection, command, answer.intent or read_record(answer.record).intent)
 
     def _answer(self, feed: RoomFeed, tap: Tap, answer: Answer) -> Refusal | dict[str, Any] | None:
         if answer.tag == "KNOWN":
@@ -244,20 +248,59 @@ class Desk:
     def _resolve(self, rid: str, connection: Connection, command: int, answer: Refusal | dict[str, Any]) -> None:
         """Answer one waiting command."""
         left = []
-        for waiter in self.waiting.pop(rid, []):
+        for waiter in self.waiting.get(rid, ()):
             if waiter.connection is connection and waiter.command == command:
                 _tell(waiter, answer)
             else:
                 left.append(waiter)
-        if left:
-            self.waiting[rid] = left
+        self._await(rid, left)
+        self._refuse(rid)
 
-    def verdict(self, rid: str, body: dict[str, Any] | None, no: list[Any]) -> None:
-        """The ledger has spoken: everybody here who waits for this rid is told."""
-        answer = body if body is not None else refusal_of(no[0], tuple(no[1:]))
-        for waiter in self.waiting.pop(rid, []):
+    def _await(self, rid: str, waiters: list[Waiter]) -> None:
+        """Whoever still waits for this rid."""
+        if waiters:
+            self.waiting[rid] = waiters
+        else:
+            self.waiting.pop(rid, None)
+            self.refused.pop(rid, None)
+
+    def _expect(self, rid: str, connection: Connection, command: int, intent: str) -> None:
+        """The turnstile let this command through, or knows its intent: whoever came before it waits for that one too."""
+        waiters = self.waiting.get(rid, [])
+        mine = next((i for i, each in enumerate(waiters) if each.connection is connection and each.command == command), None)
+        if mine is None or waiters[mine].intent:
+            return  # told, or a later command's reply came first
+        for waiter in waiters[: mine + 1]:
+            waiter.intent = intent
+        self._refuse(rid)
+
+    def _refuse(self, rid: str) -> None:
+        """Tell a refusal if it is of the one intent that everybody here waits for.
+
+        An older intent may have been settled, and its rid have been let through once more, before its refusal is heard.
+        """
+        waiters = self.waiting.get(rid, [])
+        intents = {waiter.intent for waiter in waiters}
+        answer = self.refused.get(rid, {}).get(next(iter(intents))) if len(intents) == 1 else None
+        if answer is not None:
+            self._told(rid, answer)
+
+    def _told(self, rid: str, answer: Refusal | dict[str, Any]) -> None:
+        for waiter in self.waiting.get(rid, ()):
             figures.verdicts.observe(time.monotonic() - waiter.since)
             _tell(waiter, answer)
+        self._await(rid, [])
+
+    def verdict(self, rid: str, intent: str, body: dict[str, Any] | None, no: list[Any]) -> None:
+        """The ledger has spoken: everybody here who waits for this rid is told. A refusal counts for its own intent only.
+
+        It may be here before the turnstile's reply, which says whose it is.
+        """
+        if body is not None:
+            self._told(rid, body)
+        elif rid in self.waiting:
+            self.refused.setdefault(rid, {})[intent] = refusal_of(no[0], tuple(no[1:]))
+            self._refuse(rid)
 
     def _overdue(self, rids: list[str]) -> None:
         for rid in rids:
@@ -272,10 +315,10 @@ class Desk:
         due: dict[str, tuple[RoomFeed, list[str]]] = {}
         for rid, waiters in list(self.waiting.items()):
             alive = [waiter for waiter in waiters if waiter.connection.open]
-            if not alive:
-                del self.waiting[rid]
+            self._await(rid, alive)
+            self._refuse(rid)
+            if rid not in self.waiting:
                 continue
-            self.waiting[rid] = alive
             if now - max(waiter.asked for waiter in alive) >= ASK_AGAIN:
                 for waiter in alive:
                     waiter.asked = now
@@ -284,10 +327,19 @@ class Desk:
             figures.reads.labels(what="record").inc()
             found = await records(self.hub.redis, feed.room, rids)
             for rid, record in zip(rids, found, strict=True):
-                if record is not None and record.body is not None:
-                    self.verdict(rid, record.body, [])
-                elif feed.picture.fence and (record is None or record.fence != feed.picture.fence):
-                    self.verdict(rid, None, ["again"])
+                self._looked_up(rid, record, feed.picture.fence, now)
+
+    def _looked_up(self, rid: str, record: Record | None, fence: str, asked: float) -> None:
+        """What the record says to those who asked. Whose reply was lost learns here what to wait for."""
+        if record is not None and record.body is not None:
+            self._told(rid, record.body)
+            return
+        lost = bool(fence) and (record is None or record.fence != fence)
+        for waiter in [waiter for waiter in self.waiting.get(rid, ()) if waiter.asked == asked]:
+            if lost:
+                self._resolve(rid, waiter.connection, waiter.command, Refusal(Code.AGAIN))
+            elif record is not None:
+                self._expect(rid, waiter.connection, waiter.command, record.intent)
 
     def _ask(self, connection: Connection, command: Ask) -> None:
         feed, identity = _feed(connection), connection.identity

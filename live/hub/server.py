@@ -217,8 +217,8 @@ class Hub:
 
     async def _heard(self, channel: str, data: bytes) -> None:
         if channel == hub_channel(self.id):
-            for rid, body, no in orjson.loads(data):
-                self.desk.verdict(rid, body, no)
+            for rid, intent, body, no in orjson.loads(data):
+                self.desk.verdict(rid, intent, body, no)
         elif channel == security.CHANNEL:
             await self._revoke(data.decode())
         else:

@@ -18,6 +18,7 @@ _own = Script("live.infra", "own")
 _count = Script("live.infra", "count")
 
 VIEWERS_MS = 5_000  # a hub that died is counted for this long
+NOT_NEXT = -1  # `apply`: acts before this one have not come
 BEGIN = "0-0"
 
 
@@ -92,7 +93,7 @@ async def look(redis: Redis, room: str, at: Position, hub: str = "", viewers: in
 
 
 async def apply(redis: Redis, room: str, act: Mapping[str, Any]) -> int:
-    """Apply an act (an outbox payload). 1 applied, 0 applied before, -1 not the next one, -2 the room is not open in Redis."""
+    """Apply an act (an outbox payload). 1 applied, 0 applied before, NOT_NEXT, -2 the room is not open in Redis."""
     offers = list(act["offers"].items())
     names = ["meta", "log", "state", "muted", "offers", *(f"offer:{offer}" for offer, _ in offers)]
     body = {

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -25,8 +26,9 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InvalidRequest
 from live.infra import outbox, roomlog
 from live.infra.db import Database, utc_now
 from live.infra.keys import ALIVE, hub_channel, room_key
+from live.offers.catchup import abreast, send
 from live.offers.rebuild import RoomFacts, rebuild, sound
-from live.offers.reservations import Settled, adjust, settle
+from live.offers.reservations import CLOSED, Behind, Settled, settle
 from live.offers.rules import House, Intent
 from live.offers.till import Bar, Booker, Booking, Verdict, book, book_house
 from live.protocol.codes import Refusal
@@ -65,6 +67,7 @@ class RoomLedger:
         self.reader = reader or redis  # must not send a read again by itself: what the lost reply held would lie unread
         self.lock = asyncio.Lock()
         self.news = asyncio.Event()
+        self.lost = False  # the turnstile lacks what only a rebuild can bring
         self.owed = True  # outbox rows may be booked but not applied: they go before anything else
         self.closed = False  # beside the cancellation, which redis-py 5 can swallow while it connects
         self.after: asyncio.Task[None] | None = None  # what follows the last group's commit
@@ -100,21 +103,35 @@ class RoomLedger:
             for _ in range(ROUNDS):
                 if not intents:
                     break
-                await self._book(intents)
+                await self._book_new(intents)
                 intents = await self._read(">")
             if intents:
-                await self._book(intents)
+                await self._book_new(intents)
         finally:
             await self._settled_all()
+
+    async def _book_new(self, intents: list[Intent]) -> None:
+        """Book what was delivered for the first time."""
+        if any(intent.ask for intent in intents):
+            # A question is answered from the books. If the turnstile lost the rid's record, an earlier intent of the same rid may have been
+            # delivered to a former owner, or to a group that failed: it is booked first, in the order of the stream.
+            await self._book_delivered()
+        else:
+            await self._book(intents)
+
+    async def _book_delivered(self) -> None:
+        """Book everything that was delivered and is not settled."""
+        await self._settled_all()
+        while intents := await self._read("0"):
+            await self._book(intents)
+            await self._settled_all()  # or they would be read once more
 
     async def _drain(self) -> None:
         """Book everything the turnstile has let through so far. Under the lock."""
         try:
-            for begin in ("0", ">"):
-                while intents := await self._read(begin):
-                    await self._book(intents)
-                    if begin == "0":  # or they would be read once more
-                        await self._settled_all()
+            await self._book_delivered()
+            while intents := await self._read(">"):
+                await self._book_new(intents)
         finally:
             await self._settled_all()
 
@@ -156,12 +173,23 @@ class RoomLedger:
 
     async def _follow(self, booking: Booking) -> None:
         """Settle the turnstile, tell the buyers."""
-        settled = [self._settled(verdict) for verdict in booking.verdicts]
-        await settle(self.redis, self.room, settled, booking.moves)
+        await self._settle(booking)
         await self._publish(booking.verdicts)
         for intent, why in booking.drifts:
             log.warning("till.refused", room=self.room, rid=intent.rid, why=why)
         self.news.set()  # the rows it wrote: own events and bars
+
+    async def _settle(self, booking: Booking) -> None:
+        settled = [self._settled(verdict) for verdict in booking.verdicts]
+        await self._abreast(lambda: settle(self.redis, self.room, settled, booking.moves))
+
+    async def _abreast(self, act: Callable[[], Awaitable[int]]) -> int:
+        """Do this at the turnstile, after the movements it lacks. One that cannot be brought up to the books is built anew."""
+        try:
+            return await abreast(self.db, self.redis, self.room, act)
+        except Behind:
+            self.lost = True
+            raise
 
     async def _commit(self, intents: list[Intent]) -> Booking:
         """One transaction; halved when a constraint fires, so one bad intent cannot sink the others."""
@@ -203,10 +231,10 @@ class RoomLedger:
         return Settled(intent.id, intent.rid, record, back)
 
     async def _publish(self, verdicts: Sequence[Verdict]) -> None:
-        """Tell the hubs. A message lost here is found by asking: the record has been written."""
+        """Tell the hubs what became of which intent. A message lost here is found by asking: the record has been written."""
         by_hub: dict[str, list[object]] = {}
         for verdict in verdicts:
-            by_hub.setdefault(verdict.intent.hub, []).append([verdict.intent.rid, verdict.body, list(verdict.no)])
+            by_hub.setdefault(verdict.intent.hub, []).append([verdict.intent.rid, verdict.intent.handle, verdict.body, list(verdict.no)])
         for hub, body in by_hub.items():
             await self.redis.publish(hub_channel(hub), orjson.dumps(body))
 
@@ -214,7 +242,7 @@ class RoomLedger:
         checked = 0.0
         while not self.closed:
             try:
-                if time.monotonic() - checked >= 1.0:
+                if self.lost or time.monotonic() - checked >= 1.0:
                     await self.ensure()
                     checked = time.monotonic()
                 async with self.lock:
@@ -231,13 +259,14 @@ class RoomLedger:
 
     async def ensure(self) -> None:
         """Make the room's turnstile sound: rebuild it when Redis lost, forgot or changed anything it stands on."""
-        if await sound(self.redis, self.db, self.room):
+        if not self.lost and await sound(self.redis, self.db, self.room):
             return
         async with self.lock:
-            if await sound(self.redis, self.db, self.room):
+            if not self.lost and await sound(self.redis, self.db, self.room):
                 return
             started = time.monotonic()
             fence = await rebuild(self.redis, self.db, self.room, self.hands.facts)
+            self.lost = False
             log.info("room.rebuilt", room=self.room, fence=fence, seconds=round(time.monotonic() - started, 3))
 
     async def _apply_outbox(self) -> bool:
@@ -281,7 +310,11 @@ class RoomLedger:
         for event, body in payload["events"]:
             if event == "comment.withdrawn":  # before it is told: a hub that begins in between would keep it
                 await roomlog.withdraw(self.redis, self.room, body["id"])
-        return await roomlog.apply(self.redis, self.room, payload) >= 0
+        applied = await roomlog.apply(self.redis, self.room, payload)
+        if applied == roomlog.NOT_NEXT:
+            # Rows come in the order of their numbers and go when they are applied: those before it were, at a turnstile that forgot them.
+            self.lost = True
+        return applied >= 0
 
     async def _house(self, row_id: int, payload: dict[str, Any]) -> bool:
         """A movement of the shop. One that can never be booked is parked after some tries, with a drift row, and stops nobody else."""
@@ -298,9 +331,8 @@ class RoomLedger:
                 await self._park(row_id, payload, error)
             return False
         self.failures.pop(row_id, None)
-        for move in moves:
-            await adjust(self.redis, self.room, move.offer, move.place, move.move_no, move.left, move.person, move.used, move.seats)
-        return True
+        # Not open: lost, or another owner is between the snapshot and the last counter of a rebuild. The row stays until it was seen there.
+        return CLOSED not in [await self._abreast(partial(send, self.redis, self.room, move)) for move in moves]
 
     async def _park(self, row_id: int, payload: dict[str, Any], error: Exception) -> None:
         facts = orjson.dumps({"row": row_id, "entry": payload, "error": str(error)[:500]}).decode()

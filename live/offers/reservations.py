@@ -8,13 +8,26 @@ from typing import Any
 
 import orjson
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from live.infra.keys import room_key
 from live.infra.redis import Script
+from live.offers.rules import handle
 
 _reserve = Script("live.offers", "reserve")
 _settle = Script("live.offers", "settle")
 _adjust = Script("live.offers", "adjust")
+CLOSED, ABSENT = -1, -2  # what `adjust` answers when it could not be applied: the room is not open; the offer is not there
+
+Gap = tuple[int, str, int, int]  # offer, place, the turnstile's mark, the last movement it lacks
+
+
+class Behind(RedisError):
+    """The turnstile lacks movements that come before these; nothing was changed there. See `catchup.py`."""
+
+    def __init__(self, gaps: Sequence[Gap]) -> None:
+        super().__init__(f"movements are missing: {gaps}")
+        self.gaps = gaps
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +46,26 @@ class Tap:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the turnstile said. `tag`: OK or ASK (a verdict follows), KNOWN (`record` says), NO (`code`, `facts`), FENCED."""
+    """What the turnstile said. `tag`: OK or ASK (a verdict follows), KNOWN (`record` says), NO (`code`, `facts`), FENCED.
+
+    `intent`: the handle of the one that was let through.
+    """
 
     tag: str
     code: str = ""
     facts: tuple[Any, ...] = ()
     record: bytes = b""
     fence: str = ""
+    intent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of a rid: an intent under `fence` not yet booked, or the `body` its buyer was told."""
+    """What is known of a rid: an `intent` (its handle) under `fence` not yet booked, or the `body` its buyer was told."""
 
     hash: str
     fence: str = ""
+    intent: str = ""
     body: dict[str, Any] | None = None
 
 
@@ -78,7 +96,8 @@ def _answer(raw: Sequence[Any]) -> Answer:
         facts = tuple(fact.decode() if isinstance(fact, bytes) else fact for fact in raw[2:])
         return Answer(tag, code=raw[1].decode(), facts=facts)
     if tag in ("OK", "ASK"):
-        return Answer(tag, fence=raw[4].decode())
+        fence = raw[4].decode()
+        return Answer(tag, fence=fence, intent=handle(fence, raw[1].decode()))
     return Answer(tag)
 
 
@@ -86,8 +105,8 @@ def read_record(raw: bytes) -> Record:
     """`I|<intent>|<fence>|<hash>` or `D|<hash>|<body>`."""
     kind, _, rest = raw.partition(b"|")
     if kind == b"I":
-        _, fence, digest = rest.split(b"|", 2)
-        return Record(digest.decode(), fence=fence.decode())
+        stream_id, fence, digest = rest.split(b"|", 2)
+        return Record(digest.decode(), fence=fence.decode(), intent=handle(fence.decode(), stream_id.decode()))
     digest, _, body = rest.partition(b"|")
     return Record(digest.decode(), body=orjson.loads(body))
 
@@ -120,8 +139,11 @@ class Settled:
     back: tuple[tuple[int, str, int, str], ...] = ()  # offer, place, units, person
 
 
-async def settle(redis: Redis, room: str, settled: Sequence[Settled], moves: Mapping[tuple[int, str], int]) -> int:
-    """Tell the turnstile what the till decided. `moves`: last move_no per (offer, place). Returns how many intents this call removed."""
+Moves = Mapping[tuple[int, str], tuple[int, int]]  # (offer, place) -> the last movement before a group, the last one of it
+
+
+async def settle(redis: Redis, room: str, settled: Sequence[Settled], moves: Moves) -> int:
+    """Tell the turnstile what the till decided. Returns how many intents this call removed. Raises Behind."""
     offers = sorted({o for o, _ in moves} | {o for one in settled for o, *_ in one.back})
     index = {offer: i + 1 for i, offer in enumerate(offers)}
     keys = [room_key(room, name) for name in ("meta", "log", "state", "intents")]
@@ -134,14 +156,26 @@ async def settle(redis: Redis, room: str, settled: Sequence[Settled], moves: Map
         if one.record is not None:
             entry["record"] = one.record.decode()
         intents.append(entry)
-    numbers = [(index[o], place, number) for (o, place), number in moves.items()]
+    ranges = [(offer, place, after, last) for (offer, place), (after, last) in moves.items()]
+    numbers = [(index[offer], place, after, last) for offer, place, after, last in ranges]
     body = orjson.dumps({"offers": offers, "intents": intents, "moves": numbers})
-    return int(await _settle(redis, keys, [room, len(settled), body]))
+    done, *behind = await _settle(redis, keys, [room, len(settled), body])
+    if behind:
+        gaps = zip(behind[::2], behind[1::2], strict=True)
+        raise Behind([(*ranges[i - 1][:2], int(mark), ranges[i - 1][2]) for i, mark in gaps])
+    return int(done)
 
 
 async def adjust(
-    redis: Redis, room: str, offer: int, place: str, move_no: int, left: int, person: str | None = None, used: int = 0, seats: int = 0
-) -> int:
-    """A booked movement of the shop. 1 applied, 0 applied before, -1 the offer is not in Redis."""
+    redis: Redis, room: str, offer: int, place: str, move_no: int, left: int, person: str | None = None, used: int = 0, seats: int = 0,
+    run: int = 1,
+) -> int:  # fmt: skip
+    """A booked movement of the shop, or a `run` of holds that ends with `move_no`. 1 applied, 0 applied before, CLOSED, ABSENT.
+
+    Raises Behind.
+    """
     keys = [room_key(room, name) for name in ("meta", "log", "state", f"offer:{offer}", f"used:{offer}")]
-    return int(await _adjust(redis, keys, [room, offer, place, move_no, left, person or "", used, seats]))
+    answer, *mark = await _adjust(redis, keys, [room, offer, place, move_no, left, person or "", used, seats, run])
+    if mark:
+        raise Behind([(offer, place, int(mark[0]), move_no - run)])
+    return int(answer)

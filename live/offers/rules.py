@@ -21,6 +21,11 @@ def body_hash(lines: Sequence[tuple[int, int]], at: Sequence[str]) -> str:
     return hashlib.sha256(repr((sorted(lines), list(at))).encode()).hexdigest()[:16]
 
 
+def handle(fence: int | str, stream_id: str) -> str:
+    """One intent among all of its rid: a rebuilt room's stream may count from the beginning."""
+    return f"{fence}/{stream_id}"
+
+
 @dataclass(frozen=True, slots=True)
 class IntentLine:
     """`fen`: the price of one, as the turnstile promised it."""
@@ -63,6 +68,11 @@ class Intent:
             hash=raw.get("hash", ""),
             ask=tuple(raw.get("ask", ())[1:]),
         )
+
+    @property
+    def handle(self) -> str:
+        """What hubs know it by."""
+        return handle(self.fence, self.id)
 
     def units(self) -> dict[int, int]:
         """Units per offer, lines of one offer summed (a line checked alone is how bundles oversell)."""

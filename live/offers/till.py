@@ -50,10 +50,10 @@ class Verdict:
 
 @dataclass(slots=True)
 class Booking:
-    """A booked group: a verdict per intent and the last move_no per (offer, location)."""
+    """A booked group: a verdict per intent, and per (offer, location) the last move_no before it and the last one of it."""
 
     verdicts: list[Verdict] = field(default_factory=list)
-    moves: dict[tuple[int, str], int] = field(default_factory=dict)
+    moves: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)
     drifts: list[tuple[Intent, str]] = field(default_factory=list)
 
 
@@ -84,8 +84,9 @@ async def book(
     for verdict in result.verdicts:
         if verdict.body is None and not verdict.no:
             verdict.body = bodies[verdict.intent.rid]
+    before = {pair: row["move_no"] for pair, row in rows.items()}
     await _write(connection, room, [i for i in current if accepted.get(i.rid) is i], rows, offers, teams, bar, now)
-    result.moves = {pair: row["move_no"] for pair, row in rows.items()}
+    result.moves = {pair: (before[pair], row["move_no"]) for pair, row in rows.items()}
     return result
 
 
@@ -193,7 +194,7 @@ async def hold_seats(connection: AsyncConnection, room: str, offer: int, change:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A booked movement of the shop, as the turnstile must apply it."""
+    """A booked movement of the shop, as the turnstile must apply it; or a `run` of holds that ends with `move_no`."""
 
     offer: int
     place: str
@@ -202,6 +203,7 @@ class Move:
     person: str | None = None
     used: int = 0
     seats: int = 0
+    run: int = 1
 
 
 async def book_house(connection: AsyncConnection, room: str, entry: House, bar: Bar, now: datetime) -> list[Move]:
@@ -210,13 +212,22 @@ async def book_house(connection: AsyncConnection, room: str, entry: House, bar: 
     for offer, qty in sorted(entry.lines):
         place = {"o": offer, "l": entry.location}
         row = (await connection.execute(_ONE, place)).mappings().one()
-        if entry.kind != "RETURN":
-            moves.append(await _move(connection, room, entry, dict(row), qty, bar, now))
         if entry.kind == "RETURN":
-            moves += await _return(connection, entry.rid, offer, entry.location, row["sku_id"], now)
-        elif row["phase"] == "ended" and await _seen(connection, return_rid(offer, entry.location), offer) is not None:
+            moves.append(await _return(connection, entry.rid, offer, entry.location, row["sku_id"], now))
+            continue
+        move, fresh = await _move(connection, room, entry, dict(row), qty, bar, now)
+        moves.append(move)
+        if row["phase"] != "ended":
+            continue
+        follows = f"{entry.kind.lower()}:{entry.rid}"
+        if fresh:
             # The rest went back already, so what comes now follows it. Before that, buyers in time may still be on their way.
-            moves += await _return(connection, f"{entry.kind.lower()}:{entry.rid}", offer, entry.location, row["sku_id"], now)
+            due = await _seen(connection, return_rid(offer, entry.location), offer, "RETURN") is not None
+        else:
+            # Booked before the rest went back, its units went with the rest; booked after, what followed it is in the books.
+            due = await _seen(connection, follows, offer, "RETURN") is not None
+        if due:
+            moves.append(await _return(connection, follows, offer, entry.location, row["sku_id"], now))
     return moves
 
 
@@ -225,7 +236,10 @@ def return_rid(offer: int, location: str) -> str:
     return f"end:{offer}:{location}"
 
 
-async def _move(connection: AsyncConnection, room: str, entry: House, row: Mapping[str, Any], qty: int, bar: Bar, now: datetime) -> Move:
+async def _move(
+    connection: AsyncConnection, room: str, entry: House, row: Mapping[str, Any], qty: int, bar: Bar, now: datetime
+) -> tuple[Move, bool]:
+    """The movement, and whether it is fresh: not booked before."""
     offer, place = int(row["offer_id"]), entry.location
     seats = qty if entry.seats else 0
     used = 0 if entry.kind == "ADJUST" or entry.person is None else -qty
@@ -241,10 +255,10 @@ async def _move(connection: AsyncConnection, room: str, entry: House, row: Mappi
             await connection.execute(quota, {"q": qty, "o": offer, "p": entry.person})
         if seats:
             await hold_seats(connection, room, offer, -seats, row["terms"], bar)
-    return Move(offer, place, number.move_no, qty, entry.person, used, seats)
+    return Move(offer, place, number.move_no, qty, entry.person, used, seats), number.fresh
 
 
-async def _return(connection: AsyncConnection, rid: str, offer: int, place: str, sku_id: int | None, now: datetime) -> list[Move]:
+async def _return(connection: AsyncConnection, rid: str, offer: int, place: str, sku_id: int | None, now: datetime) -> Move:
     row = (await connection.execute(_ONE, {"o": offer, "l": place})).mappings().one()
     free = int(row["total"]) - int(row["taken"])
     number = await _number(connection, rid, offer, place, "RETURN", -free, now)
@@ -253,7 +267,7 @@ async def _return(connection: AsyncConnection, rid: str, offer: int, place: str,
         await connection.execute(change, {"q": free, "n": number.move_no, "o": offer, "l": place})
         if sku_id is not None and free:
             await unallot(connection, sku_id, place, free)
-    return [Move(offer, place, number.move_no, number.qty)]
+    return Move(offer, place, number.move_no, number.qty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +277,7 @@ class _Number:
     fresh: bool
 
 
-async def _seen(connection: AsyncConnection, rid: str, offer: int, kind: str = "RETURN") -> _Number | None:
+async def _seen(connection: AsyncConnection, rid: str, offer: int, kind: str) -> _Number | None:
     row = (await connection.execute(_SEEN, {"r": rid, "o": offer, "k": kind})).one_or_none()
     return None if row is None else _Number(int(row[0]), int(row[1]), False)
 

@@ -299,11 +299,11 @@ async def works(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     nudged: list[bool] = []
     verdicts: list[str] = []
     monkeypatch.setattr(stage.feed, "nudge", nudged.append)
-    monkeypatch.setattr(stage.hub.desk, "verdict", lambda rid, body, no: verdicts.append(rid))
+    monkeypatch.setattr(stage.hub.desk, "verdict", lambda rid, intent, body, no: verdicts.append(rid))
     async with asyncio.timeout(PATIENCE):
         while not nudged or not verdicts:  # again and again: what is published before it listens anew is lost
             await stage.events()
-            await stage.redis.publish(hub_channel(stage.hub.id), orjson.dumps([["rid", None, ["ended"]]]))
+            await stage.redis.publish(hub_channel(stage.hub.id), orjson.dumps([["rid", "1/1-0", None, ["ended"]]]))
             await asyncio.sleep(0.05)
 
 

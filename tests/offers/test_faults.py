@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 
+import orjson
 from redis.asyncio import Redis
 from sqlalchemy import text
 
 from live.infra import outbox
 from live.infra.db import Database, utc_now
-from live.infra.keys import room_key
+from live.infra.keys import hub_channel, room_key
 from live.offers.actions import end_offer
 from live.offers.audit import audit_room
 from live.offers.ledger import PARKED_AFTER, Ledger, RoomLedger
 from live.offers.rebuild import rebuild, sound
 from live.offers.reservations import reserve
+from live.offers.rules import House
+from live.offers.till import book_house, return_rid
 from tests.offers.shop import book_all, books, make_shop, sale, tap
 from workers.ledger import facts, hands
 
@@ -86,6 +89,27 @@ async def test_a_release_before_the_end_is_applied_gives_nothing_back_to_the_sto
     assert (await audit_room(database, redis, "r1")).balanced
 
 
+async def test_a_release_booked_before_the_rest_went_back_is_followed_by_no_second_return(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 4})
+    ledger = await books(database, redis)
+    await reserve(redis, "r1", [tap(1, offer)], CAP)
+    await book_all(ledger)
+    entry = {"kind": "RELEASE", "rid": tap(1, offer).rid, "location": "S1", "person": "p:1", "lines": [[offer, 1]], "seats": False}
+    async with database.begin() as session:
+        await outbox.house(session, "r1", entry)
+        await session.execute(text("UPDATE orders SET state = 'CANCELLED'"))
+        await end_offer(session, offer, utc_now())
+    rest = {"kind": "RETURN", "rid": return_rid(offer, "S1"), "location": "S1", "lines": [[offer, 0]]}
+    for each in (entry, rest):  # both are booked, and the ledger dies before any of it reaches the turnstile
+        async with database.connection() as connection:
+            await book_house(connection, "r1", House.read(each), ledger.hands.bar, utc_now())
+    await RoomLedger("r1", database, redis, hands())._apply_outbox()
+    assert await count(database, "SELECT count(*) FROM movement WHERE kind = 'RETURN'") == 1
+    assert await left(redis, offer) == 0
+    assert (await audit_room(database, redis, "r1")).balanced
+
+
 async def test_a_movement_no_constraint_lets_pass_is_parked_and_stops_nobody_else(database: Database, redis: Redis) -> None:
     await make_shop(database)
     offer = await sale(database, {"S1": 4})
@@ -101,6 +125,29 @@ async def test_a_movement_no_constraint_lets_pass_is_parked_and_stops_nobody_els
     await reserve(redis, "r1", [tap(1, offer)], CAP)
     await book_all(ledger)
     assert await count(database, "SELECT count(*) FROM orders") == 1
+
+
+async def test_a_question_is_answered_when_what_was_delivered_before_it_is_booked(database: Database, redis: Redis) -> None:
+    """The former owner died with the intent in its hands, Redis lost the rid's record, and its buyer sends again."""
+    await make_shop(database)
+    offer = await sale(database, {"S1": 1})
+    former = await books(database, redis)
+    await reserve(redis, "r1", [tap(1, offer)], CAP)
+    assert len(await former._read(">")) == 1
+    await redis.delete(room_key("r1", f"rid:{tap(1, offer).rid}"))
+    assert [answer.tag for answer in await reserve(redis, "r1", [tap(1, offer, tries=2)], CAP)] == ["ASK"]
+    async with redis.pubsub(ignore_subscribe_messages=True) as ears:
+        await ears.subscribe(hub_channel("h1"))
+        await ears.get_message(timeout=1)
+        ledger = RoomLedger("r1", database, redis, hands())
+        await ledger._book_rounds(await ledger._read(">"))
+        told = []
+        while message := await ears.get_message(timeout=1):
+            told += orjson.loads(message["data"])
+    assert [(rid, no) for rid, _, _, no in told] == [(tap(1, offer).rid, [])] * 2
+    assert len({body["order"]["no"] for _, _, body, _ in told if body}) == 1
+    assert await left(redis, offer) == 0
+    assert (await audit_room(database, redis, "r1")).balanced
 
 
 async def test_an_unreadable_intent_is_thrown_away_and_the_others_are_booked(database: Database, redis: Redis) -> None:

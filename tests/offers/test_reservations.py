@@ -9,10 +9,11 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from live.infra.db import Database
+from live.infra.db import Database, utc_now
 from live.infra.keys import room_key
-from live.offers.reservations import Settled, adjust, read_record, reserve, settle
-from tests.offers.shop import books, coupon, group, make_shop, sale, tap
+from live.offers.actions import end_offer
+from live.offers.reservations import ABSENT, CLOSED, Behind, Settled, adjust, read_record, reserve, settle
+from tests.offers.shop import book_all, books, coupon, group, make_shop, sale, tap
 
 CAP = 20_000
 
@@ -139,7 +140,7 @@ async def test_giving_back_happens_once_however_often_a_batch_is_settled(databas
     await reserve(redis, "r1", [tap(1, offer)], CAP)
     stream_id = (await redis.xrange(room_key("r1", "intents")))[0][0].decode()
     refused = Settled(stream_id, tap(1, offer).rid, None, ((offer, "S1", 1, "p:1"),))
-    done = [await settle(redis, "r1", [refused], {(offer, "S1"): 0}) for _ in range(3)]
+    done = [await settle(redis, "r1", [refused], {(offer, "S1"): (0, 0)}) for _ in range(3)]
     assert done == [1, 0, 0]
     assert await left(redis, offer) == {"S1": 5}
     assert (await reserve(redis, "r1", [tap(1, offer)], CAP))[0].tag == "OK"
@@ -151,7 +152,42 @@ async def test_a_movement_is_applied_once_and_in_order(database: Database, redis
     await books(database, redis)
     assert [await adjust(redis, "r1", offer, "S1", n, 10) for n in (1, 1, 2, 1)] == [1, 0, 1, 0]
     assert await left(redis, offer) == {"S1": 25}
-    assert await adjust(redis, "r1", 999, "S1", 1, 1) == -1
+    assert await adjust(redis, "r1", 999, "S1", 1, 1) == ABSENT
+
+
+async def test_the_mark_rises_without_gaps_and_what_would_leave_one_changes_nothing(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 5})
+    await books(database, redis)
+    key = room_key("r1", f"offer:{offer}")
+    await reserve(redis, "r1", [tap(1, offer, qty=2)], CAP)
+    stream_id = (await redis.xrange(room_key("r1", "intents")))[0][0].decode()
+    booked = Settled(stream_id, tap(1, offer, qty=2).rid, b"D|h|{}")
+    with pytest.raises(Behind) as early:
+        await adjust(redis, "r1", offer, "S1", 3, 10)
+    assert early.value.gaps == [(offer, "S1", 0, 2)]
+    with pytest.raises(Behind) as group:
+        await settle(redis, "r1", [booked], {(offer, "S1"): (1, 2)})
+    assert group.value.gaps == [(offer, "S1", 0, 1)]
+    assert (await redis.hget(key, "move:S1"), await left(redis, offer)) == (b"0", {"S1": 3})
+    assert await redis.xlen(room_key("r1", "intents")) == 1
+    assert await adjust(redis, "r1", offer, "S1", 1, 4) == 1
+    assert await settle(redis, "r1", [booked], {(offer, "S1"): (1, 2)}) == 1
+    assert await adjust(redis, "r1", offer, "S1", 3, 10) == 1
+    assert (await redis.hget(key, "move:S1"), await left(redis, offer)) == (b"3", {"S1": 17})
+    assert await adjust(redis, "r1", offer, "S1", 6, 0, run=3) == 1  # a run of holds
+    assert await adjust(redis, "r1", offer, "S1", 8, 0, run=4) == 1  # a part of which is there
+    assert await redis.hget(key, "move:S1") == b"8"
+
+
+async def test_a_movement_is_not_taken_for_done_by_a_room_that_is_not_open(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 5})
+    await books(database, redis)
+    await redis.hdel(room_key("r1", "meta"), "fence")
+    await redis.hset(room_key("r1", "meta"), "building", 2)
+    assert await adjust(redis, "r1", offer, "S1", 1, 1) == CLOSED
+    assert await left(redis, offer) == {"S1": 5}
 
 
 async def test_a_coupon_is_claimed_once_a_person_and_never_beyond_its_total(database: Database, redis: Redis) -> None:
@@ -175,3 +211,17 @@ async def test_seats_of_a_group_are_taken_when_ordering(database: Database, redi
     codes = [a[0].code or a[0].tag for a in answers]
     assert codes.count("OK") == 4
     assert codes.count("team_full") == 46
+
+
+async def test_a_card_of_an_offer_that_ended_unsold_answers_ended_after_a_rebuild(database: Database, redis: Redis) -> None:
+    """Its buyer was told to come back for ever: a card without its offer is lost stock."""
+    await make_shop(database)
+    offer = await sale(database, {"S1": 4})
+    ledger = await books(database, redis)
+    async with database.begin() as session:
+        await end_offer(session, offer, utc_now())
+    await book_all(ledger)
+    await books(database, redis)
+    assert [(answer.tag, answer.code) for answer in await reserve(redis, "r1", [tap(1, offer)], CAP)] == [("NO", "ended")]
+    assert [answer.tag for answer in await reserve(redis, "r1", [tap(2, offer, tries=2)], CAP)] == ["ASK"]
+    assert await left(redis, offer) == {"S1": 0}

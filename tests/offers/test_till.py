@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import orjson
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
@@ -52,9 +53,13 @@ async def test_one_bad_intent_among_eight_sinks_only_itself(database: Database, 
     async with redis.pubsub(ignore_subscribe_messages=True) as ears:
         await ears.subscribe(hub_channel("h1"))
         await ears.get_message(timeout=1)
+        handles = {orjson.loads(fields[b"j"])["rid"]: f"1/{at.decode()}" for at, fields in await redis.xrange(room_key("r1", "intents"))}
         await book_all(ledger)
         message = await ears.get_message(timeout=1)
     assert message is not None
+    told = orjson.loads(message["data"])
+    assert {rid: handle for rid, handle, _, _ in told} == handles
+    assert [rid for rid, _, body, no in told if body is None and no == ["sold_out"]] == [bad.rid]
     assert await column(database, "SELECT person FROM orders ORDER BY person") == [f"p:{n}" for n in range(1, 9) if n != 5]
     assert await column(database, "SELECT taken FROM allotment WHERE offer_id = :o", o=offer) == [7]
     assert await column(database, "SELECT move_no FROM movement WHERE location = 'S1' ORDER BY move_no") == list(range(1, 8))

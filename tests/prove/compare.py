@@ -127,7 +127,7 @@ class RealTurnstile:
             pipe.xrange(room_key(pair.room, "intents"))
             pipe.mget([room_key(pair.room, f"rid:{pair.rid(rid)}") for rid in rids])
             pipe.hmget(room_key(pair.room, "state"), [f"offer:{offer}" for offer in pair.offers])
-            for name in _hashes(pair):
+            for name in _hashes(pair.room, pair.offers):
                 pipe.hgetall(name)
             meta, stream, records, shown, *hashes = await pipe.execute()
         found = Turnstile()
@@ -142,14 +142,26 @@ class RealTurnstile:
         return found, rest
 
 
+async def real_offers(redis: Redis, room: str, offers: Sequence[int]) -> tuple[Turnstile, list[dict[str, Any]]]:
+    """Units left, persons' counts, seats and movements of these offers, by their place in the list; and the intents not yet booked."""
+    found = Turnstile()
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.xrange(room_key(room, "intents"))
+        for name in _hashes(room, offers):
+            pipe.hgetall(name)
+        stream, *hashes = await pipe.execute()
+    _offers(found, hashes)
+    return found, [orjson.loads(fields[b"j"]) for _, fields in stream]
+
+
 def _meta(found: Turnstile, meta: dict[bytes, bytes], pair: Pair) -> None:
     found.fence = int(meta[b"fence"]) if b"fence" in meta else None
     found.building = int(meta[b"building"]) if b"building" in meta else None
     found.act_no = int(meta[b"act_no"]) - pair.acts if b"act_no" in meta else 0
 
 
-def _hashes(site: Site) -> list[str]:
-    return [room_key(site.room, f"{kind}:{offer}") for offer in site.offers for kind in ("offer", "used")]
+def _hashes(room: str, offers: Sequence[int]) -> list[str]:
+    return [room_key(room, f"{kind}:{offer}") for offer in offers for kind in ("offer", "used")]
 
 
 def _offers(found: Turnstile, hashes: Sequence[dict[bytes, bytes]]) -> None:
@@ -200,7 +212,7 @@ async def read_counters(site: Site, books: RealBooks) -> Counters:
     """A turnstile as the checker reads it, of a room without a model. `books` say which offers are on sale."""
     async with site.redis.pipeline(transaction=True) as pipe:
         pipe.xrange(room_key(site.room, "intents"))
-        for name in _hashes(site):
+        for name in _hashes(site.room, site.offers):
             pipe.hgetall(name)
         stream, *hashes = await pipe.execute()
     found = Turnstile()

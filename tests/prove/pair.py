@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,12 @@ from live.infra.keys import room_key
 from live.infra.redis import connect
 from live.migrations.upgrade import upgrade
 from live.offers.actions import add_stock, change_price, end_offer
+from live.offers.catchup import missing, send
 from live.offers.ledger import Hands, RoomLedger
 from live.offers.rebuild import rebuild
-from live.offers.reservations import Tap, adjust, read_record, record, reserve, settle
+from live.offers.reservations import CLOSED, Behind, Tap, read_record, record, reserve
 from live.offers.rules import House, Intent, body_hash
-from live.offers.till import Booking, book, book_house
+from live.offers.till import Booking, Move, book, book_house
 from live.orders import actions as orders
 from live.orders.change import locked, move, return_goods
 from live.payments.tables import PayAttempt
@@ -105,6 +106,7 @@ class Pair:
     dump: dict[bytes, bytes] | None = None
     acts: int = 0  # acts of the room before the model's first
     steps: list[Step] = field(default_factory=list)
+    awaits: dict[str, str] = field(default_factory=dict)  # rid -> handle of the intent its hub waits for
 
     @property
     def db(self) -> Database:
@@ -174,10 +176,13 @@ class Pair:
         self.world.do(step)
         self.history.sent(buyer.rid)
         answer = (await reserve(self.redis, self.room, [tap], CAP))[0]
+        self.awaits[buyer.rid] = ""
         if step[0] == "lose_reply":
             return
+        self.awaits[buyer.rid] = answer.intent
         if answer.tag == "KNOWN":
             known = read_record(answer.record)
+            self.awaits[buyer.rid] = known.intent
             if known.hash != digest:
                 await self.told(buyer.rid, None, "key_reused")
             elif known.body is not None:
@@ -225,11 +230,14 @@ class Pair:
         """The first group reaches the turnstile: once, twice, or with its answer lost."""
         memory = self.ledgers[step[1]]
         self.world.do(step)
+        model = self.world.ledgers[step[1]]
+        lost = step[0] == "settle_lost" and not model.moves
+        while model.moves or not (lost or model.after[0][1]):
+            self.world.do(("adjust" if model.moves else "settle", step[1]))
         done = memory.after[0][0]
         for _ in range(2 if step[0] == "settle_twice" else 1):
-            await settle(self.redis, self.room, [memory.books._settled(verdict) for verdict in done.verdicts], done.moves)
-        memory.after = [] if step[0] == "settle_lost" and len(memory.after) == 1 else memory.after
-        if step[0] == "settle_lost":
+            await memory.books._settle(done)
+        if lost:
             memory.after = memory.after[1:]
         else:
             memory.after[0] = (done, True)
@@ -245,7 +253,8 @@ class Pair:
         await memory.books._publish(done.verdicts)
         for verdict in done.verdicts:
             rid = verdict.intent.rid.partition(".")[2]
-            if before[rid][0] == "waiting":
+            mine = verdict.body is not None or verdict.intent.handle == self.awaits.get(rid)
+            if mine and before[rid][0] == "waiting":
                 await self.told(rid, verdict.body, str(verdict.no[0]) if verdict.no else "")
 
     def lost(self, i: int) -> None:
@@ -275,7 +284,7 @@ class Pair:
         async with self.db.connection() as connection:
             rows = list((await connection.execute(text(query), {"r": self.room})).all())
         world.do(("rows", i))
-        moves: list[Any] = []
+        moves: list[Move] = []
         for _ in range(after):
             name = outbox_step(world, i)
             if name is None:
@@ -284,10 +293,18 @@ class Pair:
             if name == "row":
                 moves = await self._row(ledger, *rows.pop(0))
             else:
-                one = moves.pop(0)
-                await adjust(self.redis, self.room, one.offer, one.place, one.move_no, one.left, one.person, one.used, one.seats)
+                moves = await self._adjust(moves)
         world.do(("crash", i))
         self.lost(i)
+
+    async def _adjust(self, moves: list[Move]) -> list[Move]:
+        """Send the first of these; what is to be sent then. Holds go one by one, as the model has them."""
+        try:
+            return [] if await send(self.redis, self.room, moves[0]) == CLOSED else moves[1:]
+        except Behind as behind:
+            async with self.db.connection() as connection:
+                before = await missing(connection, *behind.gaps[0])
+        return [replace(move, move_no=n, run=1) for move in before for n in range(move.move_no - move.run + 1, move.move_no + 1)] + moves
 
     async def _row(self, ledger: RoomLedger, kind: str, key: str, payload: dict[str, Any]) -> list[Any]:
         if kind == "act":

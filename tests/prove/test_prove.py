@@ -1,4 +1,4 @@
-"""The proof itself: a small helping of each kind, the faults that are known, and bugs that must be noticed."""
+"""The proof itself: a small helping of each kind, and bugs that must be noticed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from tests.prove import exhaustive, kills, machine, simulation
 from tests.prove.__main__ import show
 from tests.prove.bugs import BUGS, Bug
 from tests.prove.kinds import Kind
-from tests.prove.model.known import OPEN, Known
 from tests.prove.model.scenes import SCENES, Scene
 from tests.prove.patches import Code, MissingError, planted
 
@@ -55,13 +54,6 @@ def test_small_scenes_are_walked_to_their_ends() -> None:
     walk = exhaustive.walk(scene("a limit of one"), 10_000, random.Random(SEED))
     assert (walk.complete, walk.violations) == (True, [])
     assert 1 < walk.ends < walk.worlds < walk.steps < walk.schedules
-
-
-@pytest.mark.parametrize("fault", OPEN, ids=lambda fault: fault.name)
-def test_a_known_fault_still_shows_itself(fault: Known) -> None:
-    """One that does not was mended: take it from the list, so that its schedules are walked again."""
-    others = tuple(each for each in OPEN if each is not fault)
-    assert exhaustive.walk(scene(fault.scene), 60_000, random.Random(SEED), others).violations != []
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)

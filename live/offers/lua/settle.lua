@@ -1,11 +1,27 @@
 -- After the till's commit: what became of a batch. The give-back happens once, because XDEL answers 1 once.
 -- KEYS: meta, log, state, intents, then per intent its rid record, then per offer its hash and `used` hash (pairs).
 -- ARGV: room, number of intents, JSON {offers: [id…], intents: [{id, record (or nil: forget the rid), back: [[offer index, place, qty, who, seats]…]}…],
---   moves: [[offer index, place, last move_no]…]}. Answer: how many intents this call removed.
+--   moves: [[offer index, place, last move_no before the batch, last move_no of it]…]}.
+-- Answer: {intents this call removed}, or {-1, move's place in the list, mark, …}: movements before the batch are missing there (the mark is
+-- below its first number - 1). Then nothing was changed, so that an intent never leaves before its movement is counted.
 -- include: live.infra/room
 -- include: live.infra/left
 local INTENTS, n = KEYS[4], tonumber(ARGV[2])
-local batch, touched, done = cjson.decode(ARGV[3]), {}, 0
+local batch, touched, done, raised, behind = cjson.decode(ARGV[3]), {}, 0, {}, {-1}
+-- A room that is being rebuilt gets these movements with its snapshot; an offer that is not here has no mark.
+for i, move in ipairs(redis.call('HEXISTS', META, 'fence') == 1 and batch.moves or {}) do
+  local key, field = KEYS[4 + n + 2 * move[1] - 1], 'move:' .. move[2]
+  local found = redis.call('HMGET', key, 'left:' .. move[2], field)
+  local mark = tonumber(found[2] or 0)
+  if found[1] and mark < move[3] then
+    behind[#behind + 1] = i
+    behind[#behind + 1] = mark
+  elseif found[1] and mark < move[4] then
+    raised[#raised + 1] = {key, field, move[4]}
+  end
+end
+if #behind > 1 then return behind end
+for _, mark in ipairs(raised) do redis.call('HSET', mark[1], mark[2], mark[3]) end
 for i, intent in ipairs(batch.intents) do
   redis.call('XACK', INTENTS, 'ledger', intent.id)
   if redis.call('XDEL', INTENTS, intent.id) == 1 then
@@ -26,12 +42,8 @@ for i, intent in ipairs(batch.intents) do
     end
   end
 end
-for _, move in ipairs(batch.moves) do
-  local key, field = KEYS[4 + n + 2 * move[1] - 1], 'move:' .. move[2]
-  if redis.call('EXISTS', key) == 1 and tonumber(redis.call('HGET', key, field) or 0) < move[3] then redis.call('HSET', key, field, move[3]) end
-end
 for i, id in ipairs(batch.offers) do
   if touched[i] then tell_left(string.format('%d', id), KEYS[4 + n + 2 * i - 1]) end
 end
 nudge()
-return done
+return {done}

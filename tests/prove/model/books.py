@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tests.prove import history
 from tests.prove.history import Moved
-from tests.prove.model.turnstile import Card, Intent, Person, Place, Turnstile
+from tests.prove.model.turnstile import Card, Intent, Moves, Person, Place, Turnstile
 
 
 class Broken(Exception):
@@ -61,7 +61,7 @@ class Booking(NamedTuple):
     """A booked group."""
 
     verdicts: tuple[Verdict, ...]
-    moves: tuple[tuple[Place, int], ...] = ()
+    moves: tuple[Moves, ...] = ()
 
 
 class Move(NamedTuple):
@@ -119,7 +119,8 @@ class Books:
                 return Booking((Verdict(intents[0], "", "sold_out", not intents[0].ask),))
             middle = len(intents) // 2
             first, second = self.commit(intents[:middle], fence), self.commit(intents[middle:], fence)
-            return Booking(first.verdicts + second.verdicts, tuple((dict(first.moves) | dict(second.moves)).items()))
+            moves = {each[0]: each for each in (*first.moves, *second.moves)}
+            return Booking(first.verdicts + second.verdicts, tuple(moves.values()))
 
     def book(self, intents: Sequence[Intent], fence: int) -> Booking:
         """`till.book`: decide in stream order, write, check the constraints."""
@@ -134,10 +135,11 @@ class Books:
             verdict = self._decide(intent, accepted, room)
             drifts += verdict.why != "" and verdict.back
             verdicts.append(verdict)
+        pairs = sorted({(offer, intent.at) for intent in current for offer in intent.units()} & self.allotments.keys())
+        before = [self.allotments[pair][2] for pair in pairs]
         self._write(list(accepted.values()))
         self.drifts += drifts
-        pairs = sorted({(offer, intent.at) for intent in current for offer in intent.units()})
-        return Booking(tuple(verdicts), tuple((pair, self.allotments[pair][2]) for pair in pairs if pair in self.allotments))
+        return Booking(tuple(verdicts), tuple((pair, no, self.allotments[pair][2]) for pair, no in zip(pairs, before, strict=True)))
 
     def _decide(self, intent: Intent, accepted: dict[str, Intent], room: _Room) -> Verdict:
         known = self.orders.get(intent.rid)
@@ -214,9 +216,12 @@ class Books:
             if entry.kind == "RETURN":
                 moves.append(draft.give_rest(entry.rid, offer, entry.at))
                 continue
+            fresh = (entry.rid, offer, entry.kind) not in draft.moves
             moves.append(draft.give_back(entry, offer, qty))
-            if draft.cards[offer].phase == "ended" and (return_rid(offer, entry.at), offer, "RETURN") in draft.moves:
-                moves.append(draft.give_rest(f"{entry.kind.lower()}:{entry.rid}", offer, entry.at))
+            follows = f"{entry.kind.lower()}:{entry.rid}"
+            due = (return_rid(offer, entry.at) if fresh else follows, offer, "RETURN") in draft.moves
+            if draft.cards[offer].phase == "ended" and due:
+                moves.append(draft.give_rest(follows, offer, entry.at))
         self.take_over(draft)
         return tuple(moves)
 
@@ -242,6 +247,17 @@ class Books:
         if cause in self.moves:
             return Move((offer, at), self.moves[cause][1], self.moves[cause][2])
         return Move((offer, at), self.move(cause, at, taken - total, total=taken - total), taken - total)
+
+    def missing(self, place: Place, after: int, to: int) -> list[Move]:
+        """`catchup.missing`, with one move per hold."""
+        found = []
+        for (rid, offer, kind), (at, number, qty) in sorted(self.moves.items(), key=lambda each: each[1][1]):
+            if (offer, at) == place and after < number <= to:
+                who = self.orders[rid].who if kind in ("RELEASE", "RESTOCK") else None
+                seats = -qty if kind == "RELEASE" and offer in self.teams else 0
+                left = {"HOLD": 0, "ADJUST": qty, "RETURN": qty}.get(kind, -qty)
+                found.append(Move(place, number, left, who, qty if who else 0, seats))
+        return found
 
     # what web and workers commit
 
@@ -287,8 +303,7 @@ class Books:
 
     def snapshot(self) -> Turnstile:
         """`rebuild._snapshot`, in the shape of what it fills."""
-        live = {offer for offer, card in self.cards.items() if card.phase == "open"}
-        live |= {offer for (offer, _), (total, _, _) in self.allotments.items() if total > 0}
+        live = set(self.cards)  # of every offer here the card is shown: nothing is taken off the shelf
         found = Turnstile(act_no=self.act_no, shown={offer: card.phase for offer, card in self.cards.items()})
         found.cards = {offer: self.cards[offer] for offer in live}
         for place, (total, taken, last) in self.allotments.items():
@@ -339,6 +354,11 @@ class _Room:
 def number(rid: str) -> str:
     """An order's number follows from its rid, as in `orders.rules.number`."""
     return f"no:{rid}"
+
+
+def in_books(books: Books, entry: House) -> bool:
+    """Whether a movement of the shop was booked before."""
+    return all((entry.rid, offer, entry.kind) in books.moves for offer, _ in entry.lines)
 
 
 def return_rid(offer: int, at: str) -> str:

@@ -4,7 +4,7 @@
 |---|---|
 | `read`, `sweep` | `RoomLedger._read(">")`, `_read("0")` |
 | `begin`, `commit` | `RoomLedger._commit`: from `SELECT fence FOR SHARE` to COMMIT |
-| `settle`, `publish` | `RoomLedger._follow` of one group, after the former group's |
+| `settle`, `publish` | `RoomLedger._follow` of one group, after the former group's; `adjust` between two tries: `catchup.abreast` |
 | `rows`, `row`, `adjust`, `delete` | `RoomLedger._apply_outbox`: the look, one row booked or applied, one movement sent, the rows deleted |
 | `raise`, `clear`, `snapshot`, `fill`, `open` | `RoomLedger.ensure` and `rebuild.rebuild` |
 
@@ -16,8 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tests.prove.model.books import Act, Booking, Books, Broken, House, Move, Verdict
-from tests.prove.model.turnstile import Intent, Settled, Turnstile
+from tests.prove.model.books import Act, Booking, Books, Broken, House, Move, Verdict, in_books
+from tests.prove.model.turnstile import BEHIND, CLOSED, Intent, Settled, Turnstile
 
 
 @dataclass(slots=True)
@@ -31,21 +31,24 @@ class Ledger:
     owed: bool = True
     rows: tuple[tuple[int, House | Act], ...] = ()  # looked at, not yet done with
     done: tuple[int, ...] = ()
-    moves: tuple[Move, ...] = ()
+    moves: tuple[Move, ...] = ()  # on their way to the turnstile
+    lost: bool = False
     building: tuple[int, str, Turnstile | None] | None = None  # fence, next step, snapshot
 
     def clone(self) -> Ledger:
         """A copy; what it holds is never changed in place."""
-        return Ledger(self.at, self.batch, self.held, self.after, self.owed, self.rows, self.done, self.moves, self.building)
+        return Ledger(self.at, self.batch, self.held, self.after, self.owed, self.rows, self.done, self.moves, self.lost,
+                      self.building)  # fmt: skip
 
     def key(self) -> tuple[Any, ...]:
         """Equal for equal states."""
         building = self.building and (*self.building[:2], self.building[2] and self.building[2].key())
-        return (self.at, self.batch, self.held, self.after, self.owed, self.rows, self.done, self.moves, building)
+        return (self.at, self.batch, self.held, self.after, self.owed, self.rows, self.done, self.moves, self.lost, building)
 
     def crash(self) -> None:
         """The process is gone; its successor starts with nothing."""
         self.batch, self.held, self.after, self.owed, self.rows, self.done, self.moves, self.building = (), None, (), True, (), (), (), None
+        self.lost = False
 
     def trouble(self) -> None:
         """An exception ends the loop's turn, not the process."""
@@ -59,26 +62,18 @@ class Ledger:
         """What it may do next. The lock's owner goes on; else whichever loop comes first."""
         if self.building:
             return [self.building[1]]
-        if self.moves:
+        if self.moves and not self.after:
             return ["adjust"]
         if self.rows or self.done:
             return ["row"] if self.rows else ["delete"]
-        found = []
-        if self.held is not None:
-            found.append("commit")
-        elif not self.batch and redis.group and any(each > redis.delivered for each in redis.intents):
-            found.append("read")
-        elif self.batch and len(self.after) < 2 and not (self.owed and _work(books, redis)):
-            found.append("begin")
-        if self.after:
-            found.append("publish" if self.after[0][1] else "settle")
+        found = self._group_steps(books, redis)
         if self.locked():
             return found
         if not self.batch and redis.group and redis.pending:
             found.append("sweep")
-        if _work(books, redis):
+        if self._work(books, redis):
             found.append("rows")
-        if not redis.sound(books.fence, (offer for offer, card in books.cards.items() if card.phase == "open")):
+        if self.lost or not redis.sound(books.fence, (offer for offer, card in books.cards.items() if card.phase == "open")):
             found.append("raise")
         return found
 
@@ -98,11 +93,13 @@ class Ledger:
         self.after = (*self.after, (books.commit(self.batch, self.held), False))
         self.batch, self.held = (), None
 
-    def settle(self, redis: Turnstile) -> None:
-        """The first group's verdicts and numbers reach the turnstile."""
+    def settle(self, books: Books, redis: Turnstile) -> None:
+        """The first group's verdicts and numbers reach the turnstile, or what it lacks is on its way first."""
         booking = self.after[0][0]
-        redis.settle([settled(verdict) for verdict in booking.verdicts], booking.moves)
-        self.after = ((booking, True), *self.after[1:])
+        behind = redis.settle([settled(verdict) for verdict in booking.verdicts], booking.moves)
+        self.moves = tuple(move for gap in behind for move in books.missing(*gap))
+        if not behind:
+            self.after = ((booking, True), *self.after[1:])
 
     def publish(self) -> tuple[Verdict, ...]:
         """The first group's verdicts go to the hubs."""
@@ -125,7 +122,9 @@ class Ledger:
                 found = books.snapshot()
                 places = {place: total for place, (total, _, _) in books.allotments.items() if place[0] == payload.offer}
                 fresh = (places, found.seats.get(payload.offer))
-            if redis.apply(payload.no, payload.offer, payload.card, fresh) >= 0:
+            applied = redis.apply(payload.no, payload.offer, payload.card, fresh)
+            self.lost = self.lost or applied == -1
+            if applied >= 0:
                 self.done += (row_id,)
             return
         if payload.kind == "RETURN":
@@ -145,12 +144,20 @@ class Ledger:
         """`RoomLedger._drain`, in one step: its crash points are those of any other group."""
         for old in (True, False):
             booking = books.commit(redis.read(old), books.fence)
-            redis.settle([settled(verdict) for verdict in booking.verdicts], booking.moves)
+            verdicts = [settled(verdict) for verdict in booking.verdicts]
+            for gap in redis.settle(verdicts, booking.moves):
+                for move in books.missing(*gap):
+                    redis.adjust(move.place, move.number, move.left, move.who, move.used, move.seats)
+            redis.settle(verdicts, booking.moves)
 
-    def adjust(self, redis: Turnstile) -> None:
-        """One movement reaches the turnstile."""
+    def adjust(self, books: Books, redis: Turnstile) -> None:
+        """One movement reaches the turnstile, or those before it are on their way first."""
         move, self.moves = self.moves[0], self.moves[1:]
-        redis.adjust(move.place, move.number, move.left, move.who, move.used, move.seats)
+        answer = redis.adjust(move.place, move.number, move.left, move.who, move.used, move.seats)
+        if answer == BEHIND:
+            self.moves = (*books.missing(move.place, redis.move.get(move.place, 0), move.number - 1), move, *self.moves)
+        elif answer == CLOSED and not self.after:
+            self.moves, self.done = (), self.done[:-1]  # its row stays
 
     def delete(self, books: Books) -> None:
         """The rows that are done with."""
@@ -163,6 +170,7 @@ class Ledger:
     def raise_fence(self, books: Books) -> None:
         """`_RAISE`: waits for open bookings, which hold the row."""
         books.fence += 1
+        self.lost = False
         self.building = (books.fence, "clear", None)
 
     def build(self, books: Books, redis: Turnstile) -> None:
@@ -181,15 +189,32 @@ class Ledger:
             redis.open(fence, snapshot)
             self.building = None
 
+    def _group_steps(self, books: Books, redis: Turnstile) -> list[str]:
+        """What may be done with the group at hand, and with those before it."""
+        found = []
+        if self.held is not None:
+            found.append("commit")
+        elif not self.batch and redis.group and any(each > redis.delivered for each in redis.intents):
+            found.append("read")
+        elif self.batch and len(self.after) < 2 and not (self.owed and self._work(books, redis)):
+            alone = not redis.pending - {intent.id for intent in self.batch}
+            if alone or not any(intent.ask for intent in self.batch):
+                found.append("begin")
+            elif not self.after:  # a question waits for everything that was delivered before it
+                found.append("sweep")
+        if self.after:
+            found.append("publish" if self.after[0][1] else "adjust" if self.moves else "settle")
+        return found
 
-def _work(books: Books, redis: Turnstile) -> bool:
-    """Whether a look at the outbox would get anything done."""
-    for _, row in sorted(books.outbox.items()):
-        if isinstance(row, House):
-            return row.kind != "RETURN" or redis.group
-        if redis.fence is not None and row.no <= redis.act_no + 1:
-            return True
-    return False
+    def _work(self, books: Books, redis: Turnstile) -> bool:
+        """Whether a look at the outbox would get anything done."""
+        for _, row in sorted(books.outbox.items()):
+            if isinstance(row, House):
+                if (row.kind != "RETURN" or redis.group) and (redis.fence is not None or not in_books(books, row)):
+                    return True
+            elif redis.fence is not None and (row.no <= redis.act_no + 1 or not self.lost):
+                return True
+        return False
 
 
 def settled(verdict: Verdict) -> Settled:

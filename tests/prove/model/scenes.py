@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.prove.model.known import OPEN, Known
 from tests.prove.model.turnstile import Card
 from tests.prove.model.world import Buyer, World
 
@@ -25,9 +24,9 @@ class Scene:
     ledgers: int = 1
     more: Callable[[World], None] | None = None
 
-    def world(self, known: tuple[Known, ...] = OPEN) -> World:
-        """The first world: the room is open, nobody has tapped. `known`: faults whose schedules are left out."""
-        world = World(known=known)
+    def world(self) -> World:
+        """The first world: the room is open, nobody has tapped."""
+        world = World()
         kind = "sale" if self.size is None else "group"
         world.open(Card(kind, "open", 1, self.k, tuple(sorted(self.stock))), self.stock, self.size)
         if self.more:

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 
 Place = tuple[int, str]
 Person = tuple[int, str]
+Moves = tuple[Place, int, int]  # of a group: the last movement before it, the last one of it
+Gap = tuple[Place, int, int]  # the turnstile's mark, the last movement it lacks
+CLOSED, ABSENT, BEHIND = -1, -2, -3  # answers of `adjust`
 
 
 class Tap(NamedTuple):
@@ -160,8 +163,14 @@ class Turnstile:
             return "ended"
         return "price_changed" if version != card.version else None
 
-    def settle(self, settled: Sequence[Settled], moves: Iterable[tuple[Place, int]]) -> None:
-        """settle.lua."""
+    def settle(self, settled: Sequence[Settled], moves: Iterable[Moves]) -> list[Gap]:
+        """settle.lua: what is missing, in which case nothing was changed."""
+        here = [each for each in moves if self.fence is not None and each[0] in self.left]
+        behind = [(place, self.move.get(place, 0), after) for place, after, _ in here if self.move.get(place, 0) < after]
+        if behind:
+            return behind
+        for place, _, last in here:
+            self.move[place] = max(self.move.get(place, 0), last)
         for intent, record, back in settled:
             self.pending -= {intent.id}
             if self.intents.pop(intent.id, None) is not None:
@@ -171,9 +180,7 @@ class Turnstile:
                     self.records[intent.rid] = record
                 if back:
                     self._give_back(intent)
-        for place, number in moves:
-            if place[0] in self.cards and self.move.get(place, 0) < number:
-                self.move[place] = number
+        return []
 
     def _give_back(self, intent: Intent) -> None:
         for offer, qty in intent.units().items():
@@ -184,11 +191,15 @@ class Turnstile:
                     self.seats[offer] += qty
 
     def adjust(self, place: Place, number: int, left: int, who: str | None, used: int, seats: int) -> int:
-        """adjust.lua."""
+        """adjust.lua, for one movement."""
+        if self.fence is None:
+            return CLOSED
         if place not in self.left:
-            return -1
+            return ABSENT
         if self.move.get(place, 0) >= number:
             return 0
+        if self.move.get(place, 0) < number - 1:
+            return BEHIND
         self.move[place] = number
         self.left[place] += left
         if who is not None and used:
