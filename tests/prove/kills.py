@@ -36,12 +36,12 @@ from tests.prove.shop import AWAY, HUBS, LEDGERS, Shop
 NAME = "kills"
 BUDGETS = {"tiny": 5, "ci": 45, "release": 450, "planted": 9}
 SHOW = 45  # kills of one shop; a bigger budget is several shops, one after the other
-BUYERS = 36
+BUYERS = 30
 # Of nine kills six are of processes, two of Valkey, one of PostgreSQL; of the first five each is one.
 FIRST, THEN = ("ledger", "hub", "worker", "valkey", "postgres"), ("ledger", "ledger", "hub", "valkey")
 LOOK_SECONDS = 0.2  # between looks at the books; a look that takes long is followed by a rest of three times its own length
 RESOLVED_SECONDS = 30.0  # after the last fault every tap has its answer, and within as long again nothing moves
-RECOVERY_SECONDS = 2.5  # how long a kill waits for the one before it to be over; then it falls into it
+RECOVERY_SECONDS = 2.0  # how long a kill waits for the one before it to be over; then it falls into it
 OPEN_SECONDS = 60.0
 AIM_SECONDS = 0.6
 AT_WORK_SECONDS = 5.0  # to find one that can be killed
@@ -72,7 +72,7 @@ def plan(seed: int, count: int) -> list[Kill]:
                 freeze = {1: "nap", 3: "steal", 6: "lease" if turn % 3 == 1 else ""}.get(at, "")
                 aim = dice.choice(("", "transaction", "transaction", "pending"))
                 away, whole = dice.choice((0.0, 0.2, 0.6)), dice.random() < 0.5
-                found.append(Kill(victim, dice.randrange(2), dice.uniform(0.1, 0.9), away, aim, whole, freeze))
+                found.append(Kill(victim, dice.randrange(2), dice.uniform(0.1, 0.6), away, aim, whole, freeze))
     return found[:count]
 
 
