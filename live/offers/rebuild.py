@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from live.offers.actions import turnstile
 from live.offers.tables import Offer
 
 _clear, _fill, _rebuild, _sound = (Script("live.offers", name) for name in ("clear", "fill", "rebuild", "sound"))
-CHUNK = 1000  # fields a command: short enough not to stall the server
+CHUNK = 1000  # people a command: short enough not to stall the server
 FORGOTTEN = ("log", "state", "intents", "own", "ownlast", "ownver", "muted")  # comments, viewers and likes are not stock and stay
 
 # What a higher noun adds to a rebuilt room: who is muted ({who: until epoch ms}) and the bars ({state key: (version, value)}).
@@ -51,12 +51,13 @@ async def rebuild(redis: Redis, db: Database, room: str, facts: RoomFacts) -> in
         act_no, state, hashes, used = await _snapshot(connection, room)
         muted, bars = await facts(connection, room)
     for offer_id, fields in hashes.items():
-        await _write(redis, room, fence, f"offer:{offer_id}", list(fields.items()))
+        await _write(redis, room, fence, f"offer:{offer_id}", _flat(fields))
         if f"offer:{offer_id}" in state:
             state[f"left:{offer_id}"] = {"left": {k[5:]: int(v) for k, v in fields.items() if k.startswith("left:")}}
-    for offer_id, people in used.items():
+    for offer_id, people in used:
         await _write(redis, room, fence, f"used:{offer_id}", people)
-    await _write(redis, room, fence, "muted", list(muted.items()))
+    if muted:
+        await _write(redis, room, fence, "muted", _flat(muted))
     for key, (_, value) in bars.items():
         if f"offer:{key.partition(':')[2]}" in state:
             state[key] = dict(value)
@@ -77,15 +78,18 @@ async def _forget(redis: Redis, room: str, fence: int) -> None:
     await _clear(redis, [room_key(room, name) for name in names], [fence])
 
 
-async def _write(redis: Redis, room: str, fence: int, name: str, pairs: Sequence[tuple[str, Any]]) -> None:
-    keys = [room_key(room, "meta"), room_key(room, name)]
-    for start in range(0, len(pairs), CHUNK):
-        await _fill(redis, keys, [fence, *(part for pair in pairs[start : start + CHUNK] for part in pair)])
+async def _write(redis: Redis, room: str, fence: int, name: str, flat: str) -> None:
+    await _fill(redis, [room_key(room, "meta"), room_key(room, name)], [fence, flat])
+
+
+def _flat(fields: Mapping[str, Any]) -> str:
+    """As `fill.lua` takes them."""
+    return orjson.dumps([part for name, value in fields.items() for part in (name, str(value))]).decode()
 
 
 async def _snapshot(
     connection: AsyncConnection, room: str
-) -> tuple[int, dict[str, dict[str, Any]], dict[int, dict[str, str]], dict[int, list[tuple[str, int]]]]:
+) -> tuple[int, dict[str, dict[str, Any]], dict[int, dict[str, str]], list[tuple[int, str]]]:
     at = (await connection.execute(text("SELECT act_no FROM room_clock WHERE room_id = :r"), {"r": room})).scalar_one_or_none()
     rows = await connection.execute(text("SELECT key, value FROM room_state WHERE room_id = :r"), {"r": room})
     state: dict[str, dict[str, Any]] = {key: value for key, value in rows.all()}
@@ -98,9 +102,7 @@ async def _snapshot(
         hashes[int(row["id"])] = turnstile(_offer(dict(row)), left, seats)
         hashes[int(row["id"])] |= {f"move:{place}": str(no) for offer, place, _, _, no in places if offer == row["id"]}
         hashes[int(row["id"])] |= {"out": "1" if sum(left.values()) <= 0 else "0"}
-    used: dict[int, list[tuple[str, int]]] = {}
-    for offer, person, units in (await connection.execute(text(_USED), {"r": room})).all():
-        used.setdefault(int(offer), []).append((person, int(units)))
+    used = [(int(offer), flat) for offer, flat in (await connection.execute(text(_USED), {"r": room, "n": CHUNK})).all()]
     return int(at or 0), state, hashes, used
 
 
@@ -112,9 +114,14 @@ def _offer(row: Mapping[str, Any]) -> Offer:
     )  # fmt: skip
 
 
-# Ended offers stay out of the turnstile unless units of theirs may still move.
-_LIVE = "o.room_id = :r AND (o.phase = 'open' OR EXISTS (SELECT 1 FROM allotment a WHERE a.offer_id = o.id AND a.total > 0))"
+# Ended offers stay out of the turnstile unless units of theirs may still move, or their card is still shown: for the turnstile a card
+# without its offer is lost stock, and whoever taps it would be told to come back for ever.
+_LIVE = """o.room_id = :r AND (o.phase = 'open' OR EXISTS (SELECT 1 FROM allotment a WHERE a.offer_id = o.id AND a.total > 0)
+  OR EXISTS (SELECT 1 FROM room_state s WHERE s.room_id = o.room_id AND s.key = 'offer:' || o.id))"""
 _OFFERS = f"SELECT o.*, t.size, t.held, t.paid FROM offer o LEFT JOIN team t ON t.offer_id = o.id WHERE {_LIVE} ORDER BY o.id"
 _PLACES = f"SELECT a.offer_id, a.location, a.total, a.taken, a.move_no FROM allotment a JOIN offer o ON o.id = a.offer_id WHERE {_LIVE}"
-_USED = f"""SELECT q.offer_id, q.person, q.used FROM quota q JOIN offer o ON o.id = q.offer_id
-  WHERE o.phase = 'open' AND q.used > 0 AND {_LIVE}"""
+# A hundred thousand people are the most of a rebuild: PostgreSQL writes them as the script takes them, and nothing here looks at each.
+_USED = f"""SELECT offer_id, '[' || string_agg(to_json(person) || ',"' || used || '"', ',') || ']' FROM (
+  SELECT q.offer_id, q.person, q.used, (row_number() OVER (PARTITION BY q.offer_id) - 1) / :n AS chunk
+  FROM quota q JOIN offer o ON o.id = q.offer_id WHERE o.phase = 'open' AND q.used > 0 AND {_LIVE}) t
+  GROUP BY offer_id, chunk ORDER BY offer_id, chunk"""

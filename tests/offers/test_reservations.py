@@ -9,10 +9,11 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from live.infra.db import Database
+from live.infra.db import Database, utc_now
 from live.infra.keys import room_key
+from live.offers.actions import end_offer
 from live.offers.reservations import ABSENT, CLOSED, Behind, Settled, adjust, read_record, reserve, settle
-from tests.offers.shop import books, coupon, group, make_shop, sale, tap
+from tests.offers.shop import book_all, books, coupon, group, make_shop, sale, tap
 
 CAP = 20_000
 
@@ -210,3 +211,17 @@ async def test_seats_of_a_group_are_taken_when_ordering(database: Database, redi
     codes = [a[0].code or a[0].tag for a in answers]
     assert codes.count("OK") == 4
     assert codes.count("team_full") == 46
+
+
+async def test_a_card_of_an_offer_that_ended_unsold_answers_ended_after_a_rebuild(database: Database, redis: Redis) -> None:
+    """Its buyer was told to come back for ever: a card without its offer is lost stock."""
+    await make_shop(database)
+    offer = await sale(database, {"S1": 4})
+    ledger = await books(database, redis)
+    async with database.begin() as session:
+        await end_offer(session, offer, utc_now())
+    await book_all(ledger)
+    await books(database, redis)
+    assert [(answer.tag, answer.code) for answer in await reserve(redis, "r1", [tap(1, offer)], CAP)] == [("NO", "ended")]
+    assert [answer.tag for answer in await reserve(redis, "r1", [tap(2, offer, tries=2)], CAP)] == ["ASK"]
+    assert await left(redis, offer) == {"S1": 0}

@@ -303,8 +303,7 @@ class Books:
 
     def snapshot(self) -> Turnstile:
         """`rebuild._snapshot`, in the shape of what it fills."""
-        live = {offer for offer, card in self.cards.items() if card.phase == "open"}
-        live |= {offer for (offer, _), (total, _, _) in self.allotments.items() if total > 0}
+        live = set(self.cards)  # of every offer here the card is shown: nothing is taken off the shelf
         found = Turnstile(act_no=self.act_no, shown={offer: card.phase for offer, card in self.cards.items()})
         found.cards = {offer: self.cards[offer] for offer in live}
         for place, (total, taken, last) in self.allotments.items():

@@ -1,0 +1,86 @@
+"""Ledgers as tasks of ours: with leases and their two loops, crashed by cancelling them; or one that does not know that it owns nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from redis.asyncio import Redis
+
+from live.infra.db import Database
+from live.infra.redis import connect, connect_buying
+from live.offers.ledger import Ledger, RoomLedger
+from live.offers.rules import Intent
+from live.offers.till import Booking
+from tests.prove.lossy.wire import Line
+from workers.ledger import hands
+
+
+class Owner:
+    """A ledger process, clients and all."""
+
+    def __init__(self, url: str, line: Line) -> None:
+        self.url, self.line = url, line
+        self._task: asyncio.Task[None] | None = None
+        self._ends: list[Any] = []
+
+    def start(self) -> None:
+        """As `live ledger` does."""
+        db, redis, reader = self._tools()
+        self._task = asyncio.create_task(Ledger(db, redis, hands(), reader).run(asyncio.Event()))
+
+    def _tools(self) -> tuple[Database, Redis, Redis]:
+        db = Database(self.url, pool=5, idle_ms=1000, ping=False)
+        redis, reader = connect(self.line.url), connect_buying(self.line.url, timeout=5.0)
+        self._ends = [reader.aclose, redis.aclose, db.close]
+        return db, redis, reader
+
+    async def crash(self) -> None:
+        """In the middle of whatever it does."""
+        await ended(self._task)
+        for end in self._ends:
+            await end()
+        self._task, self._ends = None, []
+
+
+class Ghost(Owner):
+    """A second owner of one room, without a lease. `frozen`: it stops between what it read and the books, for as long as it is."""
+
+    def __init__(self, url: str, line: Line, room: str) -> None:
+        super().__init__(url, line)
+        self.room = room
+        self.awake = asyncio.Event()
+        self.awake.set()
+        self.held = 0  # intents it read and then stood still over
+
+    def start(self) -> None:
+        """Its two loops."""
+        db, redis, reader = self._tools()
+        books = _Sleeper(self.room, db, redis, hands(), reader)
+        books.ghost = self
+        self._task = asyncio.create_task(books.run())
+
+    def freeze(self) -> None:
+        """Stop before the next commit."""
+        self.awake.clear()
+
+    def thaw(self) -> None:
+        """Go on where it stopped."""
+        self.awake.set()
+
+
+class _Sleeper(RoomLedger):
+    ghost: Ghost
+
+    async def _commit(self, intents: list[Intent]) -> Booking:
+        if not self.ghost.awake.is_set():
+            self.ghost.held += len(intents)
+            await self.ghost.awake.wait()
+        return await super()._commit(intents)
+
+
+async def ended(task: asyncio.Task[None] | None) -> None:
+    """Cancel it until it is gone: redis-py 5 can swallow a cancellation while it connects."""
+    while task is not None and not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.2)
