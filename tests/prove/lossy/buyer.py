@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
-from sqlalchemy import text
 from starlette.requests import Request
 
 from live.hub.connection import Connection
@@ -255,11 +254,3 @@ class Buyer:
         if paid is not None:
             async with self.show.db.begin() as session:
                 await settle_attempt(session, trade, paid, orders.payment_arrived, utc_now())
-
-
-async def number_of(show: Show, rid: str) -> str | None:
-    """The order (or coupon) of a rid in the books at this moment."""
-    query = "SELECT no FROM orders WHERE rid = :r UNION ALL SELECT id::text FROM coupon_grant WHERE rid = :r"
-    async with show.db.connection() as connection:
-        found: str | None = (await connection.execute(text(query), {"r": rid})).scalar_one_or_none()
-    return found

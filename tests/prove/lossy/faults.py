@@ -49,7 +49,8 @@ class Storm:
 
     async def strike(self, sort: str, beside: str) -> None:
         """One fault with whatever happens `beside` it, and the time until the room is open again (or the next fault comes sooner)."""
-        await asyncio.sleep(self.dice.uniform(0.1, 0.6))
+        pause = self.dice.uniform(0.1, 0.5)
+        await asyncio.sleep(0.0 if sort in ("promoted", "two masters") else pause)  # a replica takes its second by itself
         self.house.weather.calm = False
         self.seen[sort] += 1
         ghost = clocks = None

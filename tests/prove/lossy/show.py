@@ -30,7 +30,7 @@ from live.protocol.codes import Refusal
 from live.rooms.actions import create_room, start_room
 from tests.prove.compare import RealBooks, real_offers
 from tests.prove.history import Counters, History
-from tests.prove.lossy.buyer import Buyer, number_of
+from tests.prove.lossy.buyer import Buyer
 from tests.prove.lossy.cashier import Cashier
 from tests.prove.lossy.house import House
 from workers import sweeps
@@ -59,7 +59,7 @@ class Show:
         self.leap = timedelta()  # by how much the clock of the sweeps is wrong
         self.buyers = [Buyer(f"p:{n}", self, random.Random(f"{seed} show {number} buyer {n}")) for n in range(1, BUYERS + 1)]
         self._judge = asyncio.Lock()  # what is told and what is seen keep their order
-        self._said: set[str] = set()
+        self._told: list[tuple[str, str]] = []  # and not yet judged
 
     @property
     def db(self) -> Database:
@@ -156,8 +156,15 @@ class Show:
 
     async def told(self, rid: str, code: str) -> None:
         """A buyer hears something."""
-        async with self._judge:
-            self.history.told(rid, code, await number_of(self, rid))
+        self._told.append((rid, code))
+        async with self._judge:  # whoever comes first asks for all who wait
+            waiting, self._told = self._told, []
+            if waiting:
+                async with self.db.connection() as connection:
+                    rows = await connection.execute(text(_STANDS), {"rids": [rid for rid, _ in waiting]})
+                    stands = {rid: number for rid, number in rows.all()}
+                for rid, code in waiting:
+                    self.history.told(rid, code, stands.get(rid))
 
     async def look(self) -> RealBooks:
         """The books, at one moment."""
@@ -253,9 +260,12 @@ class Show:
         return Counters(found.left, found.used, found.seats, {}, on_sale, found.move)
 
 
+_STANDS = "SELECT rid, no FROM orders WHERE rid = ANY(:rids) UNION ALL SELECT rid, id::text FROM coupon_grant WHERE rid = ANY(:rids)"
 _SILENT = "SELECT DISTINCT a.order_no FROM pay_attempt a JOIN orders o ON o.no = a.order_no WHERE o.room_id = :r AND a.state = 'SENT'"
 _WAITING = """SELECT (SELECT count(*) FROM outbox WHERE room_id = :r AND kind <> 'job')
-  + (SELECT count(*) FROM orders WHERE room_id = :r AND state IN ('AWAIT_PAY', 'CLOSING'))"""
+  + (SELECT count(*) FROM orders WHERE room_id = :r AND state IN ('AWAIT_PAY', 'CLOSING'))
+  + (SELECT count(*) FROM offer WHERE room_id = :r AND phase = 'open' AND closes_at < now() + interval '1 hour')
+  + (SELECT count(*) FROM team t JOIN offer o ON o.id = t.offer_id WHERE o.room_id = :r AND t.state = 'closing')"""
 # What was paid keeps its order or goes back, and once: one winner an order, and none for an order that was given up.
 _MONEY = """SELECT o.no, 'was given up with the money of ' || a.out_trade_no FROM orders o JOIN pay_attempt a ON a.order_no = o.no
   WHERE o.room_id = :r AND a.state = 'SUCCEEDED' AND NOT a.winner
