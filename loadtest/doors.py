@@ -155,11 +155,16 @@ class DirectDoor:
         self._spawn(self._listen())
         self._spawn(self._ask())
 
+    def whose(self, n: int) -> tuple[int, str]:
+        """The person who taps tap n, and the key; here a person of its own."""
+        return n + 1, f"storm-{n:08d}"
+
     def tap(self, n: int, tries: int) -> None:
-        """Put tap n, of a person of its own, into the batch that is being gathered."""
-        who = f"p:{n + 1}"
-        rid = rid_of(who, self.room, f"storm-{n:08d}")
-        self.batch.append((n, Tap(rid, who, f"P{n + 1}", self.hub, self.hash, tries, (STORE,), ((self.offer, 1, VERSION),))))
+        """Put tap n into the batch that is being gathered."""
+        person, key = self.whose(n)
+        who = f"p:{person}"
+        rid = rid_of(who, self.room, key)
+        self.batch.append((n, Tap(rid, who, f"P{person}", self.hub, self.hash, tries, (STORE,), ((self.offer, 1, VERSION),))))
         if len(self.batch) >= BATCH_SIZE:
             self._flush()
         elif len(self.batch) == 1:

@@ -147,7 +147,11 @@ def faults(report: Mapping[str, Any], options: argparse.Namespace) -> list[str]:
 
 
 def main() -> int:
-    """Run, print, and say by the exit code whether it was good."""
+    """Run, print, and say by the exit code whether it was good. `--buyers` is the other scene: see `impatience`."""
+    if any(word.startswith("--buyers") for word in sys.argv[1:]):
+        from loadtest import impatience  # which knows this module
+
+        return impatience.main()
     options = arguments()
     return verdict("rush", rush(options), lambda report: faults(report, options))
 

@@ -39,7 +39,10 @@ class StageError(RuntimeError):
 
 @dataclass(frozen=True)
 class House:
-    """A running house. `env`: what its processes run with; `durability`: fsync, synchronous_commit and appendfsync as they are."""
+    """A running house. `env`: what its processes run with; `durability`: fsync, synchronous_commit and appendfsync as they are.
+
+    `database_url` is for looking at the books, and for books that are prepared faster than a shop would make them.
+    """
 
     pid: int
     env: Mapping[str, str]
@@ -48,6 +51,7 @@ class House:
     redis_url: str
     token_secret: str
     durability: Mapping[str, str]
+    database_url: str = ""
 
     def token(self, person: int) -> str:
         """A socket token of the person `p:<person>`, who has no row: neither turnstile nor till looks at rows of people."""
@@ -82,8 +86,8 @@ async def house(raised: Mapping[str, str]) -> AsyncIterator[House]:
     try:
         found = House(process.pid, env, f"http://127.0.0.1:{web}", f"ws://127.0.0.1:{hub}/ws", "", secret, {})
         durability = await _ready(found, process, log)
-        address = json.loads((folder / "home" / "servers.json").read_text("utf-8"))["settings"]["redis_url"]
-        yield replace(found, redis_url=address, durability=durability)
+        servers = json.loads((folder / "home" / "servers.json").read_text("utf-8"))["settings"]
+        yield replace(found, redis_url=servers["redis_url"], database_url=servers["database_url"], durability=durability)
     finally:
         await _end(process)
         shutil.rmtree(folder, ignore_errors=True)

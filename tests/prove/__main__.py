@@ -1,26 +1,27 @@
 """`python -m tests.prove`: the proofs, one JSON object per kind.
 
-`--ci` some minutes on one core, `--release` hours, `--planted` every bug of `bugs.py`; `--kind` one kind; `--show` a seed of the simulation
-again. Exits 1 on a violation, or on a bug that nobody caught. What was violated goes to stderr.
+`--ci` some minutes on two cores, `--release` hours, `--planted` every bug of `bugs.py` (`--bug` one of them); `--kind` one kind; `--show`
+a seed of the simulation again. Exits 1 on a violation, or on a bug that nobody caught. Progress and what was violated go to stderr.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import orjson
-import structlog
 
-from tests.prove import exhaustive, machine, planted, simulation
-from tests.prove.kinds import Kind
+from tests.prove import exhaustive, kills, machine, planted, simulation
+from tests.prove.bugs import BUGS
+from tests.prove.kinds import Kind, Result, parts, piece, quiet, whole
 from tests.prove.model.known import OPEN
+from tests.prove.processes import Done, Work, side_by_side
 
-KINDS: dict[str, Kind] = {kind.NAME: kind for kind in (exhaustive, simulation, machine)}
+KINDS: dict[str, Kind] = {kind.NAME: kind for kind in (exhaustive, simulation, machine, kills)}
+LIMIT = 400.0  # seconds a piece may take before it counts as stuck; `--release` knows none
 
 
 def say(found: dict[str, Any]) -> None:
@@ -29,25 +30,43 @@ def say(found: dict[str, Any]) -> None:
 
 
 def prove(kinds: Sequence[Kind], size: str, seed: int) -> bool:
-    """Run these; True when nothing was violated."""
-    sound = True
-    for kind in kinds:
-        begun = time.monotonic()
-        result = kind.run(seed, kind.BUDGETS[size])
-        say(result.line() | {"seconds": round(time.monotonic() - begun, 1), "known": [fault.name for fault in OPEN]})
-        for violation in result.violations:
-            print(violation, file=sys.stderr)
-        sound = sound and not result.violations
+    """Run these side by side; True when nothing was violated."""
+    pieces = [(kind, given) for kind in kinds for given in parts(kind, seed, kind.BUDGETS[size])]
+    limit = None if size == "release" else LIMIT
+    work = [Work(kind.NAME, piece, (kind.__name__, *given), not hasattr(kind, "parts"), limit) for kind, given in pieces]
+    ended: dict[int, Done] = {}
+    printed, sound, begun = 0, True, time.monotonic()
+    for number, done in side_by_side(work):
+        ended[number] = done
+        print(f"{time.monotonic() - begun:6.1f} s  {work[number].name} {pieces[number][1]}: {done.fault or 'done'}", file=sys.stderr)
+        while printed < len(kinds):  # in their order, whichever came first
+            mine = [n for n, (kind, _) in enumerate(pieces) if kind is kinds[printed]]
+            if not all(n in ended for n in mine):
+                break
+            sound = report(kinds[printed], seed, [ended[n] for n in mine]) and sound
+            printed += 1
     return sound
 
 
-def plant(seed: int) -> bool:
-    """Run every bug; True when each was caught."""
-    caught = True
-    for found in planted.run(seed):
+def report(kind: Kind, seed: int, pieces: Sequence[Done]) -> bool:
+    """One kind's line. A piece that did not come to an end has violated something, whatever it was."""
+    result = whole([piece.answer or Result(kind.NAME, 0, seed, [f"{kind.NAME}: {piece.fault}"]) for piece in pieces])
+    seconds = max(piece.ended for piece in pieces) - min(piece.began for piece in pieces)
+    say(result.line() | {"seed": seed, "seconds": round(seconds, 1), "known": [fault.name for fault in OPEN]})
+    for violation in result.violations:
+        print(violation, file=sys.stderr)
+    return not result.violations
+
+
+def plant(seed: int, names: Sequence[str] = ()) -> bool:
+    """Plant every bug, or those named; True when each was caught."""
+    begun, caught = time.monotonic(), []
+    for found in planted.run(seed, [bug for bug in BUGS if not names or bug.name in names]):
         say(found)
-        caught = caught and bool(found["caught_by"])
-    return caught
+        caught.append(bool(found["caught_by"]))
+    seconds = {"seconds": round(time.monotonic() - begun, 1), "limit": planted.SECONDS}
+    say({"kind": "planted", "runs": len(caught), "violations": caught.count(False), "seed": seed, **seconds})
+    return all(caught)
 
 
 def show(seed: int) -> bool:
@@ -68,17 +87,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         size.add_argument(f"--{name}", action="store_const", const=name, dest="size")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kind", choices=sorted(KINDS))
+    parser.add_argument("--bug", action="append", choices=[bug.name for bug in BUGS], default=[], help="with --planted: only this one")
     parser.add_argument("--show", type=int, metavar="SEED")
     args = parser.parse_args(argv)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))  # refusals are what is being looked for
+    quiet()
     if args.show is not None:
         sound = show(args.show)
     elif args.size == "planted":
-        sound = plant(args.seed)
+        sound = plant(args.seed, args.bug)
     else:
         sound = prove([KINDS[args.kind]] if args.kind else list(KINDS.values()), args.size or "ci", args.seed)
     return 0 if sound else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

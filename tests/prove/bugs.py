@@ -1,7 +1,7 @@
 """Bugs that a shop like this has had, here or elsewhere. `--planted` plants one after the other; a proof that misses one proves nothing.
 
 `model` changes the model, which the kinds `model` and `simulation` walk; `shop` changes the real scripts and functions under `machine`,
-where the model beside them is left as it is.
+where the model beside them is left as it is; `house` changes the programs that `kills` runs and kills, `sql` their database.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ class Bug:
     name: str
     model: tuple[Patch, ...] = ()
     shop: tuple[Patch, ...] = ()
+    house: tuple[Patch, ...] = ()
+    sql: tuple[str, ...] = ()
 
 
 BUGS = (
@@ -32,7 +34,8 @@ BUGS = (
     Bug("success before the commit",
         (Code("tests.prove.model.world:World.ledger", "ledger.begin(books)",
               "ledger.begin(books); [self._told(i, 'booked:' + number(one.rid)) for one in ledger.batch "
-              "for i, buyer in enumerate(self.buyers) if buyer.rid == one.rid]"),)),
+              "for i, buyer in enumerate(self.buyers) if buyer.rid == one.rid]"),),
+        house=(Code("live.offers.ledger:RoomLedger._commit", "utc_now())", "utc_now()); await self._publish(result.verdicts)"),)),
     Bug("the phase checked before the rid",
         (Code(TURNSTILE + "reserve", "record = self.records.get(tap.rid)",
               "record = self.records.get(tap.rid) if not self.check(tap, now)[0] else None"),),
@@ -40,7 +43,9 @@ BUGS = (
              "local record = offers[intent.lines[1][1]].phase == 'open' and redis.call('GET', key)"),)),
     Bug("the limit kept by Redis alone",
         (Code(BOOKS + "use", "if not 0 <= used <= self.cards[person[0]].k:", "if used < 0:"),
-         Code("tests.prove.model.books:_Room.take", "qty > self.books.cards[offer].k", "qty > 999"))),
+         Code("tests.prove.model.books:_Room.take", "qty > self.books.cards[offer].k", "qty > 999")),
+        (Code("live.offers.rules:take", "if counters.quota_left.get((offer, intent.person), 0) < qty:", "if qty < 0:"),
+         Code("live.offers.till:_write", "array(offers[o].per_person for o, _ in people)", "array(999 for _ in people)"))),
     Bug("the fence not read by the till",
         (Code(BOOKS + "book", "[intent for intent in intents if intent.fence == fence]", "list(intents)"),),
         (Code("live.offers.till:book", "[intent for intent in intents if intent.fence == fence]", "list(intents)"),)),
@@ -52,7 +57,8 @@ BUGS = (
         (Lua(SCRIPTS + "reserve", "not guard[1] or guard[2] ~= mine", "not guard[1]"),)),
     Bug("a release booked twice",
         (Code(BOOKS + "give_back", "if cause in self.moves:",
-              "if cause in self.moves and (cause := (*cause[:2], cause[2] + '2')) in self.moves:"),)),
+              "if cause in self.moves and (cause := (*cause[:2], cause[2] + '2')) in self.moves:"),),
+        (Code("live.offers.till:_number", "if seen is not None:\n        return seen", "if seen is not None:\n        rid += '2'"),)),
     Bug("each line of a bundle checked alone",
         (Code(TURNSTILE + "check", "need[offer] = need.get(offer, 0) + qty", "need[offer] = qty"),),
         (Lua(SCRIPTS + "reserve", "need[o] = need[o] + line[2]", "need[o] = line[2]"),)),
@@ -102,7 +108,13 @@ BUGS = (
         (Code(LEDGER + "row", "self.drain(books, redis)", "pass"),),
         (Code("live.offers.ledger:RoomLedger._house", "await self._drain()", "pass"),)),
     Bug("what was delivered and not settled is never swept",
-        (Code(LEDGER + "steps", 'found.append("sweep")', "pass"),)),
+        (Code(LEDGER + "steps", 'found.append("sweep")', "pass"),),
+        house=(Code("live.offers.ledger:RoomLedger._intents", "await self._drain()", "pass"),)),
     Bug("a movement that was told to nobody is skipped by the successor",
         (Code(LEDGER + "crash", "None, (), True, (), (), (), None", "None, (), False, (), (), (), None"),)),
+    Bug("a database that keeps what it committed a little later", sql=(
+        "ALTER SYSTEM SET synchronous_commit = off", "ALTER SYSTEM SET wal_writer_delay = '10s'", "SELECT pg_reload_conf()")),
+    Bug("a rid that another hub would make otherwise",
+        house=(Code("live.hub.dispatch:Desk._tap", "rid_of(identity.sub, feed.room, key)",
+                    "rid_of(identity.sub, feed.room, key + self.hub.id)"),)),
 )  # fmt: skip

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from redis.asyncio import Redis
 from sqlalchemy import text
 
+from live.infra.db import Database
 from live.infra.keys import room_key
+from live.offers.rules import Intent
 from tests.prove.history import Books, Counters, Moved, Order
 from tests.prove.model.books import House
 from tests.prove.model.books import Order as ModelOrder
@@ -34,19 +36,32 @@ UNPAID = ("AWAIT_PAY", "CLOSING", "CANCELLED")
 STATES = {"ALLOCATED": "PAID", "GROUP_WAIT": "PAID"}  # the model has one word for what a paid order waits for
 
 
+class Site(Protocol):
+    """A room and where it is kept. `offers`: their ids; the checker counts them from 1 in this order."""
+
+    @property
+    def db(self) -> Database: ...
+    @property
+    def redis(self) -> Redis: ...
+    @property
+    def room(self) -> str: ...
+    @property
+    def offers(self) -> Sequence[int]: ...
+
+
 class RealBooks:
     """SQL, read in one statement."""
 
-    def __init__(self, pair: Pair, raw: dict[str, Any]) -> None:
+    def __init__(self, site: Site, raw: dict[str, Any]) -> None:
         self.raw = {name: value or [] for name, value in raw.items()}
-        self.offers = {real: model for model, real in enumerate(pair.offers, 1)}
+        self.offers = {real: model for model, real in enumerate(site.offers, 1)}
 
     @staticmethod
-    async def read(pair: Pair) -> RealBooks:
+    async def read(site: Site) -> RealBooks:
         """At this moment."""
-        async with pair.db.connection() as connection:
-            raw = (await connection.execute(_SQL, {"r": pair.room, "o": pair.offers})).scalar_one()
-        return RealBooks(pair, raw)
+        async with site.db.connection() as connection:
+            raw = (await connection.execute(_SQL, {"r": site.room, "o": site.offers})).scalar_one()
+        return RealBooks(site, raw)
 
     def rid(self, rid: str) -> str:
         """As the model has it; causes of the shop's own movements carry real offer ids, which nobody compares."""
@@ -107,14 +122,13 @@ class RealTurnstile:
     async def read(pair: Pair) -> tuple[Turnstile, dict[str, Any]]:
         """The turnstile, and what the model writes otherwise: intents, pending and records."""
         rids = [buyer.rid for buyer in pair.world.buyers]
-        names = _hash_names(pair.offers)
         async with pair.redis.pipeline(transaction=True) as pipe:
             pipe.hgetall(room_key(pair.room, "meta"))
             pipe.xrange(room_key(pair.room, "intents"))
             pipe.mget([room_key(pair.room, f"rid:{pair.rid(rid)}") for rid in rids])
             pipe.hmget(room_key(pair.room, "state"), [f"offer:{offer}" for offer in pair.offers])
-            for name in names:
-                pipe.hgetall(room_key(pair.room, name))
+            for name in _hashes(pair.room, pair.offers):
+                pipe.hgetall(name)
             meta, stream, records, shown, *hashes = await pipe.execute()
         found = Turnstile()
         _meta(found, meta, pair)
@@ -133,27 +147,27 @@ async def real_offers(redis: Redis, room: str, offers: Sequence[int]) -> tuple[T
     found = Turnstile()
     async with redis.pipeline(transaction=True) as pipe:
         pipe.xrange(room_key(room, "intents"))
-        for name in _hash_names(offers):
-            pipe.hgetall(room_key(room, name))
+        for name in _hashes(room, offers):
+            pipe.hgetall(name)
         stream, *hashes = await pipe.execute()
     _offers(found, hashes)
     return found, [orjson.loads(fields[b"j"]) for _, fields in stream]
-
-
-def _hash_names(offers: Sequence[int]) -> list[str]:
-    return [f"{kind}:{offer}" for offer in offers for kind in ("offer", "used")]
-
-
-def _offers(found: Turnstile, hashes: Sequence[dict[bytes, bytes]]) -> None:
-    for model, (fields, used) in enumerate(zip(hashes[::2], hashes[1::2], strict=True), 1):
-        _offer(found, model, {key.decode(): value.decode() for key, value in fields.items()})
-        found.used |= {(model, who.decode()): int(n) for who, n in used.items() if int(n)}
 
 
 def _meta(found: Turnstile, meta: dict[bytes, bytes], pair: Pair) -> None:
     found.fence = int(meta[b"fence"]) if b"fence" in meta else None
     found.building = int(meta[b"building"]) if b"building" in meta else None
     found.act_no = int(meta[b"act_no"]) - pair.acts if b"act_no" in meta else 0
+
+
+def _hashes(room: str, offers: Sequence[int]) -> list[str]:
+    return [room_key(room, f"{kind}:{offer}") for offer in offers for kind in ("offer", "used")]
+
+
+def _offers(found: Turnstile, hashes: Sequence[dict[bytes, bytes]]) -> None:
+    for model, (fields, used) in enumerate(zip(hashes[::2], hashes[1::2], strict=True), 1):
+        _offer(found, model, {key.decode(): value.decode() for key, value in fields.items()})
+        found.used |= {(model, who.decode()): int(n) for who, n in used.items() if int(n)}
 
 
 def _offer(found: Turnstile, offer: int, fields: dict[str, str]) -> None:
@@ -192,3 +206,22 @@ def real_counters(pair: Pair, real: Turnstile, rest: dict[str, Any]) -> Counters
     assert not rest["intents"]
     on_sale = frozenset(offer for offer, card in pair.world.books.cards.items() if card.phase == "open")
     return Counters(real.left, real.used, real.seats, {}, on_sale, real.move)
+
+
+async def read_counters(site: Site, books: RealBooks) -> Counters:
+    """A turnstile as the checker reads it, of a room without a model. `books` say which offers are on sale."""
+    async with site.redis.pipeline(transaction=True) as pipe:
+        pipe.xrange(room_key(site.room, "intents"))
+        for name in _hashes(site.room, site.offers):
+            pipe.hgetall(name)
+        stream, *hashes = await pipe.execute()
+    found = Turnstile()
+    _offers(found, hashes)
+    waiting: dict[tuple[int, str, str], int] = {}
+    for stream_id, fields in stream:
+        intent = Intent.read(stream_id.decode(), orjson.loads(fields[b"j"]))
+        for offer, qty in () if intent.ask else intent.units().items():
+            where = (books.offers[offer], intent.at, intent.person)
+            waiting[where] = waiting.get(where, 0) + qty
+    on_sale = frozenset(books.offers[offer] for offer, _, phase, _ in books.raw["offers"] if phase == "open")
+    return Counters(found.left, found.used, found.seats, waiting, on_sale, found.move)

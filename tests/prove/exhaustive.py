@@ -10,12 +10,13 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tests.prove.kinds import Result
+from tests.prove.kinds import Result, shares
 from tests.prove.model.known import OPEN, Known
 from tests.prove.model.scenes import SCENES, Scene
 from tests.prove.model.world import Step, World
 
 NAME = "model"
+PIECES = 4
 BUDGETS = {"tiny": 4_000, "ci": 600_000, "release": 20_000_000, "planted": 150_000}
 
 
@@ -103,13 +104,19 @@ def _report(found: Walk, path: list[_Turn], last: Step | None, world: World) -> 
     found.violations.append(f"{found.scene}: {world.history.violations[0]} after {steps}")
 
 
-def run(seed: int, budget: int) -> Result:
+def parts(seed: int, budget: int) -> list[tuple[int, int, int, int]]:
+    """Every fourth scene with its share of the budget: small ones and large ones in each piece."""
+    return [(seed, share, part, PIECES) for part, share in enumerate(shares(budget, PIECES))]
+
+
+def run(seed: int, budget: int, part: int = 0, pieces: int = 1) -> Result:
     """Walk every scene, the small ones to their ends; what they leave of the budget goes to the next. The seed orders the walk only."""
     result = Result(NAME, 0, seed)
     walks: list[Walk] = []
-    for n, scene in enumerate(SCENES):
+    scenes = SCENES[part::pieces]
+    for n, scene in enumerate(scenes):
         spent = sum(each.steps for each in walks)
-        walks.append(walk(scene, (budget - spent) // (len(SCENES) - n), random.Random(seed)))
+        walks.append(walk(scene, (budget - spent) // (len(scenes) - n), random.Random(seed)))
     result.runs = sum(each.steps for each in walks)
     result.violations = [violation for each in walks for violation in each.violations]
     result.facts = {

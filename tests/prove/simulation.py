@@ -9,11 +9,12 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tests.prove.kinds import Result
+from tests.prove.kinds import Result, shares
 from tests.prove.model.turnstile import Card
 from tests.prove.model.world import Buyer, Step, World, replay
 
 NAME = "simulation"
+PIECES = 4
 BUDGETS = {"tiny": 60, "ci": 7_000, "release": 400_000, "planted": 1_000}
 PLACES = ("S1", "S2")
 STORM = 90  # steps with faults; then the budget is taken away and the show runs until nothing is left to do
@@ -137,6 +138,12 @@ def shrink(show: Show) -> tuple[str, list[Step]]:
                 best = shorter
         size //= 2
     return best
+
+
+def parts(seed: int, budget: int) -> list[tuple[int, int]]:
+    """The seeds in four ranges, one behind the other."""
+    sizes = shares(budget, PIECES)
+    return [(seed + sum(sizes[:n]), size) for n, size in enumerate(sizes)]
 
 
 def run(seed: int, budget: int) -> Result:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import pytest
 
-from tests.prove import exhaustive, machine, simulation
+from tests.prove import exhaustive, kills, machine, simulation
 from tests.prove.__main__ import show
 from tests.prove.bugs import BUGS, Bug
 from tests.prove.kinds import Kind
@@ -35,6 +36,21 @@ def test_the_real_shop_and_the_model_stay_the_same_step_by_step() -> None:
     assert result.facts["steps"] > 0
 
 
+@pytest.mark.show
+@pytest.mark.timeout(180)
+def test_processes_that_are_killed_under_load_break_no_promise() -> None:
+    result = kills.run(SEED, kills.BUDGETS["tiny"])
+    assert result.violations == []
+    assert (result.runs, set(result.facts["kills"].values())) == (5, {1})
+
+
+def test_the_same_seed_kills_the_same_at_the_same_moments_of_the_plan() -> None:
+    assert kills.plan(SEED, 45) == kills.plan(SEED, 45) != kills.plan(SEED + 1, 45)
+    victims = Counter(kill.victim for kill in kills.plan(SEED, 45))
+    assert victims == {"ledger": 15, "hub": 10, "worker": 5, "valkey": 10, "postgres": 5}
+    assert sum(victims[name] for name in ("ledger", "hub", "worker")) == 30
+
+
 def test_small_scenes_are_walked_to_their_ends() -> None:
     walk = exhaustive.walk(scene("a limit of one"), 10_000, random.Random(SEED))
     assert (walk.complete, walk.violations) == (True, [])
@@ -50,9 +66,9 @@ def test_a_known_fault_still_shows_itself(fault: Known) -> None:
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_every_bug_can_be_planted_and_is_taken_out_again(bug: Bug) -> None:
-    assert bug.model or bug.shop
+    assert bug.model or bug.shop or bug.house or bug.sql
     for _ in range(2):  # a bug left behind would not be found to plant again
-        with planted((*bug.model, *bug.shop)):
+        with planted((*bug.model, *bug.shop)), planted(() if bug.house == bug.shop else bug.house):
             pass
 
 
