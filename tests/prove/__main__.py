@@ -14,13 +14,13 @@ from typing import Any
 
 import orjson
 
-from tests.prove import exhaustive, kills, machine, planted, simulation
+from tests.prove import exhaustive, kills, losses, machine, planted, simulation
 from tests.prove.bugs import BUGS
 from tests.prove.kinds import Kind, Result, parts, piece, quiet, whole
 from tests.prove.model.known import OPEN
 from tests.prove.processes import Done, Work, side_by_side
 
-KINDS: dict[str, Kind] = {kind.NAME: kind for kind in (exhaustive, simulation, machine, kills)}
+KINDS: dict[str, Kind] = {kind.NAME: kind for kind in (exhaustive, simulation, machine, losses, kills)}
 LIMIT = 400.0  # seconds a piece may take before it counts as stuck; `--release` knows none
 
 

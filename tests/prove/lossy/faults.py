@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from live.infra.db import utc_now
@@ -45,6 +46,7 @@ class Storm:
         self._sorts: dict[str, Callable[[], Awaitable[None]]] = {
             "tail": self.tail, "tail between commands": self.tail_between, "older copy": self.older_copy, "flushall": self.flushall,
             "promoted": self.promoted, "two masters": self.two_masters, "key": self.key,
+            **{f"key {what}": partial(self.key, what) for what in (*AT_ONCE, *NOTICED, *SILENT)},
         }  # fmt: skip
 
     async def strike(self, sort: str, beside: str) -> None:
@@ -144,12 +146,12 @@ class Storm:
         await self.house.other.follow(self.house.master)
         await self.house.other.lead()
 
-    async def key(self) -> None:
-        """One key vanishes."""
-        what = self.dice.choice((*AT_ONCE, *NOTICED, *SILENT))
-        self.seen[f"key {what}"] += 1
+    async def key(self, what: str = "") -> None:
+        """One key vanishes: this, or any."""
+        what = what or self.dice.choice((*AT_ONCE, *NOTICED, *SILENT))
+        self.seen[f"lost {what}"] += 1
         before, room, redis = await self.show.fence(), self.show.room, self.house.master.redis
-        offer = self.show.shelf["plenty"] if what in AT_ONCE else self.show.shelf[self.dice.choice(("plenty", "scarce", "group"))]
+        offer = self.show.shelf["plenty" if what in AT_ONCE else self.dice.choice(("coupon", "scarce"))]
         if what == "left":
             await redis.hdel(room_key(room, f"offer:{offer}"), "left:S1")
         elif what == "rid":
