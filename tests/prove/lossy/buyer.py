@@ -128,7 +128,7 @@ class Buyer:
 
     def _want(self) -> Tap:
         show, dice = self.show, self.dice
-        kind = dice.choices(("scarce", "plenty", "both", "group", "coupon", "window"), (30, 35, 5, 10, 10, 10))[0]
+        kind = dice.choices(("scarce", "plenty", "both", "limited", "group", "coupon", "window"), (25, 30, 5, 15, 10, 10, 10))[0]
         names = ("scarce", "plenty") if kind == "both" else (kind,)
         offers = [show.shelf[name] for name in names]
         at = ("-",) if kind == "coupon" else ("S1",) if kind == "group" else tuple(dice.sample(("S1", "S2"), dice.randint(1, 2)))

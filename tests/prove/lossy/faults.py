@@ -74,7 +74,7 @@ class Storm:
             self.show.fail(f"never reopened: after {sort}")
         self.slowest = max(self.slowest, time.monotonic() - begun)
         if ghost is not None:
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(self.dice.uniform(0.0, 0.1))  # while buyers are on their way back
             ghost.thaw()
             await asyncio.sleep(0.3)
             self.seen["intents held by a frozen owner"] += ghost.held
@@ -151,7 +151,7 @@ class Storm:
         what = what or self.dice.choice((*AT_ONCE, *NOTICED, *SILENT))
         self.seen[f"lost {what}"] += 1
         before, room, redis = await self.show.fence(), self.show.room, self.house.master.redis
-        offer = self.show.shelf["plenty" if what in AT_ONCE else self.dice.choice(("coupon", "scarce"))]
+        offer = self.show.shelf["plenty" if what in AT_ONCE else "limited"]
         if what == "left":
             await redis.hdel(room_key(room, f"offer:{offer}"), "left:S1")
         elif what == "rid":
@@ -161,7 +161,7 @@ class Storm:
             await redis.delete(room_key(room, f"{what}:{offer}" if what in ("offer", "used") else what))
         if what in AT_ONCE:
             await self._refuses(self.house.master, f"without {what}", before)
-        elif what in SILENT:
+        else:  # until the next rebuild; it may have been already
             self.show.tampered = before
 
     async def _refuses(self, node: Node, how: str, before: int | None = None) -> None:
