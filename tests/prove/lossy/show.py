@@ -175,7 +175,7 @@ class Show:
         return books
 
     async def watch(self) -> None:
-        """Look all the time. What is wrong at the turnstile heals with the next rebuild, so it is looked for here and not only in the end."""
+        """Look all the time; at the turnstile too, for what is wrong there heals with the next rebuild."""
         before: list[tuple[str, list[Any]]] = []
         while True:
             await asyncio.sleep(LOOKS)
