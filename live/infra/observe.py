@@ -16,13 +16,15 @@ def set_up_logs(process: str) -> None:
     level = logging.getLevelNamesMapping().get(settings().log_level.upper(), logging.INFO)
     logging.basicConfig(level=max(level, logging.WARNING), format="%(name)s %(levelname)s %(message)s", stream=sys.stdout)
     production = settings().env == "production"
-    last = structlog.processors.JSONRenderer() if production else structlog.dev.ConsoleRenderer(colors=False)
+    # Tracebacks in one line of JSON, and without local variables: those hold passwords of databases, and fill screens.
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()] if production else [plain]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso" if production else "%H:%M:%S"),
-            last,
+            *last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stdout),

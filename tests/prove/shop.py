@@ -26,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 import live
 from live.infra.db import Database
 from live.infra.embedded import EmbeddedServers
+from live.infra.folder import holder
 from live.infra.keys import room_key
 from live.infra.program import Program, signal_group, spawn
 from live.infra.redis import connect
@@ -197,6 +198,9 @@ class Shop:
         await server._children[0].ended
         await asyncio.sleep(away)
         await server.stop()
+        async with asyncio.timeout(READY_SECONDS):
+            while holder(server.home / "servers.lock") is not None:  # children of a dead postmaster are still ending
+                await asyncio.sleep(0.01)
         await server.start()
 
     # aiming
