@@ -225,3 +225,15 @@ async def test_a_card_of_an_offer_that_ended_unsold_answers_ended_after_a_rebuil
     assert [(answer.tag, answer.code) for answer in await reserve(redis, "r1", [tap(1, offer)], CAP)] == [("NO", "ended")]
     assert [answer.tag for answer in await reserve(redis, "r1", [tap(2, offer, tries=2)], CAP)] == ["ASK"]
     assert await left(redis, offer) == {"S1": 0}
+
+
+async def test_nobody_is_shown_a_lost_counter_as_sold_out(database: Database, redis: Redis) -> None:
+    """Hubs refuse first tries from the state they read: a place that is missing there counts as empty."""
+    await make_shop(database)
+    offer = await sale(database, {"S1": 1, "S2": 4})
+    await books(database, redis)
+    shown = await redis.hget(room_key("r1", "state"), f"left:{offer}")
+    await redis.hdel(room_key("r1", f"offer:{offer}"), "left:S2")
+    assert [answer.tag for answer in await reserve(redis, "r1", [tap(1, offer)], CAP)] == ["OK"]
+    assert await redis.hget(room_key("r1", "state"), f"left:{offer}") == shown
+    assert await redis.xlen(room_key("r1", "log")) == 0

@@ -72,9 +72,10 @@ def side_by_side(pieces: Sequence[Work], cores: int = CORES, until: float | None
             while begun < len(pieces) and _room(pieces[begun], pieces, running, cores):
                 running.append(_begin(begun, pieces[begun], until))
                 begun += 1
-            for each in _ended(running):
+            for each in _ended(running) if running else ():
+                done = _done(each)
                 running.remove(each)
-                yield each.number, _done(each)
+                yield each.number, done
     finally:
         _end(running)
         signal.signal(signal.SIGTERM, before)

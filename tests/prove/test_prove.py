@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tests.prove import exhaustive, kills, machine, simulation
+from tests.prove import exhaustive, kills, losses, machine, simulation
 from tests.prove.__main__ import show
 from tests.prove.bugs import BUGS, Bug
 from tests.prove.kinds import Kind
@@ -15,7 +15,7 @@ from tests.prove.model.scenes import SCENES, Scene
 from tests.prove.patches import Code, MissingError, planted
 
 SEED = 7
-XDEL = BUGS[0]
+TWICE = next(bug for bug in BUGS if bug.name == "a release booked twice")
 
 
 def scene(name: str) -> Scene:
@@ -33,6 +33,29 @@ def test_the_real_shop_and_the_model_stay_the_same_step_by_step() -> None:
     result = machine.run(SEED, machine.BUDGETS["tiny"])
     assert result.violations == []
     assert result.facts["steps"] > 0
+
+
+@pytest.mark.timeout(180)
+def test_a_turnstile_that_loses_rolls_back_and_forks_breaks_no_promise() -> None:
+    result = losses.run(SEED, losses.BUDGETS["tiny"])
+    assert result.violations == []
+    assert [result.facts[sort] for sort in ("tail", "older_copy", "flushall", "promoted", "two_masters")] == [1] * 5
+    assert result.facts["replies_lost"] > 0
+
+
+@pytest.mark.timeout(180)
+def test_a_restarted_server_that_sells_on_is_noticed() -> None:
+    bug = next(bug for bug in BUGS if bug.name == "run_id not read by the turnstile")
+    assert losses.catches(bug.shop, SEED, losses.BUDGETS["planted"])
+
+
+def test_the_same_seed_loses_the_same_and_enough_of_it() -> None:
+    shows = losses.drawn(SEED, losses.BUDGETS["ci"])
+    assert shows == losses.drawn(SEED, losses.BUDGETS["ci"]) != losses.drawn(SEED + 1, losses.BUDGETS["ci"])
+    sorts = Counter(sort for show in shows for sort, _ in show)
+    assert sum(sorts[sort] for sort in ("tail", "tail between commands", "older copy", "flushall")) == 42
+    assert (sorts["promoted"], sorts["two masters"], sorts["key"]) == (6, 3, 3)
+    assert {sort for sort, _ in losses.drawn(SEED, losses.BUDGETS["tiny"])[0]} == set(losses.ROUND[:5])
 
 
 @pytest.mark.show
@@ -70,7 +93,7 @@ def test_a_bug_whose_place_is_gone_cannot_be_planted() -> None:
 
 
 def test_a_planted_bug_is_noticed_by_both_ways_through_the_model_and_its_show_is_shrunk() -> None:
-    with planted(XDEL.model):
+    with planted(TWICE.model):
         assert any(exhaustive.walk(each, 4_000, random.Random(SEED)).violations for each in SCENES)
         seed = next(each for each in range(1, 400) if simulation.play(each).violations)
         long = simulation.play(seed)

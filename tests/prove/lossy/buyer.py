@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
-from sqlalchemy import text
 from starlette.requests import Request
 
 from live.hub.connection import Connection
@@ -129,7 +128,7 @@ class Buyer:
 
     def _want(self) -> Tap:
         show, dice = self.show, self.dice
-        kind = dice.choices(("scarce", "plenty", "both", "group", "coupon", "window"), (30, 35, 5, 10, 10, 10))[0]
+        kind = dice.choices(("scarce", "plenty", "both", "limited", "group", "coupon", "window"), (25, 30, 5, 15, 10, 10, 10))[0]
         names = ("scarce", "plenty") if kind == "both" else (kind,)
         offers = [show.shelf[name] for name in names]
         at = ("-",) if kind == "coupon" else ("S1",) if kind == "group" else tuple(dice.sample(("S1", "S2"), dice.randint(1, 2)))
@@ -255,11 +254,3 @@ class Buyer:
         if paid is not None:
             async with self.show.db.begin() as session:
                 await settle_attempt(session, trade, paid, orders.payment_arrived, utc_now())
-
-
-async def number_of(show: Show, rid: str) -> str | None:
-    """The order (or coupon) of a rid in the books at this moment."""
-    query = "SELECT no FROM orders WHERE rid = :r UNION ALL SELECT id::text FROM coupon_grant WHERE rid = :r"
-    async with show.db.connection() as connection:
-        found: str | None = (await connection.execute(text(query), {"r": rid})).scalar_one_or_none()
-    return found

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from live.infra.db import utc_now
@@ -45,11 +46,13 @@ class Storm:
         self._sorts: dict[str, Callable[[], Awaitable[None]]] = {
             "tail": self.tail, "tail between commands": self.tail_between, "older copy": self.older_copy, "flushall": self.flushall,
             "promoted": self.promoted, "two masters": self.two_masters, "key": self.key,
+            **{f"key {what}": partial(self.key, what) for what in (*AT_ONCE, *NOTICED, *SILENT)},
         }  # fmt: skip
 
     async def strike(self, sort: str, beside: str) -> None:
         """One fault with whatever happens `beside` it, and the time until the room is open again (or the next fault comes sooner)."""
-        await asyncio.sleep(self.dice.uniform(0.1, 0.6))
+        pause = self.dice.uniform(0.1, 0.5)
+        await asyncio.sleep(0.0 if sort in ("promoted", "two masters") else pause)  # a replica takes its second by itself
         self.house.weather.calm = False
         self.seen[sort] += 1
         ghost = clocks = None
@@ -71,7 +74,7 @@ class Storm:
             self.show.fail(f"never reopened: after {sort}")
         self.slowest = max(self.slowest, time.monotonic() - begun)
         if ghost is not None:
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(self.dice.uniform(0.0, 0.1))  # while buyers are on their way back
             ghost.thaw()
             await asyncio.sleep(0.3)
             self.seen["intents held by a frozen owner"] += ghost.held
@@ -143,12 +146,12 @@ class Storm:
         await self.house.other.follow(self.house.master)
         await self.house.other.lead()
 
-    async def key(self) -> None:
-        """One key vanishes."""
-        what = self.dice.choice((*AT_ONCE, *NOTICED, *SILENT))
-        self.seen[f"key {what}"] += 1
+    async def key(self, what: str = "") -> None:
+        """One key vanishes: this, or any."""
+        what = what or self.dice.choice((*AT_ONCE, *NOTICED, *SILENT))
+        self.seen[f"lost {what}"] += 1
         before, room, redis = await self.show.fence(), self.show.room, self.house.master.redis
-        offer = self.show.shelf["plenty"] if what in AT_ONCE else self.show.shelf[self.dice.choice(("plenty", "scarce", "group"))]
+        offer = self.show.shelf["plenty" if what in AT_ONCE else "limited"]
         if what == "left":
             await redis.hdel(room_key(room, f"offer:{offer}"), "left:S1")
         elif what == "rid":
@@ -158,7 +161,7 @@ class Storm:
             await redis.delete(room_key(room, f"{what}:{offer}" if what in ("offer", "used") else what))
         if what in AT_ONCE:
             await self._refuses(self.house.master, f"without {what}", before)
-        elif what in SILENT:
+        else:  # until the next rebuild; it may have been already
             self.show.tampered = before
 
     async def _refuses(self, node: Node, how: str, before: int | None = None) -> None:

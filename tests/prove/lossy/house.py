@@ -42,7 +42,7 @@ class House:
         """All of it."""
         await self.books.start()
         upgrade(self.books.database_url)
-        self.db = Database(self.books.database_url, pool=20)
+        self.db = Database(self.books.database_url, pool=20, ping=False)
         await make_shop(self.db)
         async with self.db.connection() as connection:
             await connection.execute(text("UPDATE stock SET on_hand = 100000000"))

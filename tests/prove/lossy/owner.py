@@ -56,9 +56,14 @@ class Ghost(Owner):
     def start(self) -> None:
         """Its two loops."""
         db, redis, reader = self._tools()
-        books = _Sleeper(self.room, db, redis, hands(), reader)
-        books.ghost = self
-        self._task = asyncio.create_task(books.run())
+        self._books = _Sleeper(self.room, db, redis, hands(), reader)
+        self._books.ghost = self
+        self._task = asyncio.create_task(self._books.run())
+
+    async def crash(self) -> None:
+        """The same; its loops are told so, too, for of a group only the first cancellation reaches them."""
+        self._books.closed = True
+        await super().crash()
 
     def freeze(self) -> None:
         """Stop before the next commit."""

@@ -19,7 +19,7 @@ from live.hub.server import Hub
 from live.infra.db import Database, utc_now
 from live.infra.keys import room_key
 from live.offers.actions import add_stock
-from live.offers.audit import audit_room
+from live.offers.audit import audit_room, look
 from live.offers.rebuild import sound
 from live.orders.actions import payment_arrived
 from live.payments.actions import ask_provider
@@ -30,7 +30,7 @@ from live.protocol.codes import Refusal
 from live.rooms.actions import create_room, start_room
 from tests.prove.compare import RealBooks, real_offers
 from tests.prove.history import Counters, History
-from tests.prove.lossy.buyer import Buyer, number_of
+from tests.prove.lossy.buyer import Buyer
 from tests.prove.lossy.cashier import Cashier
 from tests.prove.lossy.house import House
 from workers import sweeps
@@ -39,6 +39,7 @@ BUYERS = 24
 PLENTY = 100_000  # units nobody can buy out in a show
 RESOLVED_SECONDS = 30.0  # after the last fault: everybody has an answer, and the room is sound
 LOOKS = 0.2  # seconds between two looks at the books
+IN_A_ROW = 4  # looks at the turnstile that must find the same, at the same movement: what was on its way has arrived by then
 
 
 class Show:
@@ -59,7 +60,7 @@ class Show:
         self.leap = timedelta()  # by how much the clock of the sweeps is wrong
         self.buyers = [Buyer(f"p:{n}", self, random.Random(f"{seed} show {number} buyer {n}")) for n in range(1, BUYERS + 1)]
         self._judge = asyncio.Lock()  # what is told and what is seen keep their order
-        self._said: set[str] = set()
+        self._told: list[tuple[str, str]] = []  # and not yet judged
 
     @property
     def db(self) -> Database:
@@ -84,7 +85,7 @@ class Show:
         async with self.db.begin() as session:
             await create_room(session, room_id=self.room, title_zh="间", title_en="Room")
             await start_room(session, self.room, now)
-        for name in ("plenty", "scarce", "group", "coupon", "window"):
+        for name in ("plenty", "limited", "scarce", "group", "coupon", "window"):
             await self._open(name)
         if not await self.reopened():
             self.fail("never opened: the room was not built")
@@ -94,9 +95,9 @@ class Show:
         common: dict[str, Any] = {"room_id": self.room, "now": now}
         hold: dict[str, Any] = {"hold_seconds": self.hold, "sku": "TEA"}
         async with self.db.begin() as session:
-            if name == "plenty":
-                stock = {"S1": PLENTY, "S2": PLENTY}
-                offer = await open_sale(session, fen=5000, per_person=99, stock=stock, minutes=None, **hold, **common)
+            if name in ("plenty", "limited"):
+                stock, k = {"S1": PLENTY, "S2": PLENTY}, 99 if name == "plenty" else 1
+                offer = await open_sale(session, fen=5000, per_person=k, stock=stock, minutes=None, **hold, **common)
             elif name == "scarce":
                 stock = {"S1": dice.randint(3, 12), "S2": dice.randint(2, 8)}
                 offer = await open_sale(session, fen=900, per_person=dice.randint(1, 3), stock=stock, minutes=None, **hold, **common)
@@ -156,8 +157,15 @@ class Show:
 
     async def told(self, rid: str, code: str) -> None:
         """A buyer hears something."""
-        async with self._judge:
-            self.history.told(rid, code, await number_of(self, rid))
+        self._told.append((rid, code))
+        async with self._judge:  # whoever comes first asks for all who wait
+            waiting, self._told = self._told, []
+            if waiting:
+                async with self.db.connection() as connection:
+                    rows = await connection.execute(text(_STANDS), {"rids": [rid for rid, _ in waiting]})
+                    stands = {rid: number for rid, number in rows.all()}
+                for rid, code in waiting:
+                    self.history.told(rid, code, stands.get(rid))
 
     async def look(self) -> RealBooks:
         """The books, at one moment."""
@@ -167,10 +175,24 @@ class Show:
         return books
 
     async def watch(self) -> None:
-        """Look all the time."""
+        """Look all the time; at the turnstile too, for what is wrong there heals with the next rebuild."""
+        before: list[tuple[str, list[Any]]] = []
         while True:
             await asyncio.sleep(LOOKS)
             await self.look()
+            before = [*before[1 - IN_A_ROW :], await self._sums()]
+            if before[0][1] and before.count(before[0]) == IN_A_ROW:
+                self.fail(f"sum: under fence {before[0][0]} the turnstile has {before[0][1]}")
+
+    async def _sums(self) -> tuple[str, list[Any]]:
+        """The fence of an open turnstile that is to be trusted, and where its sums are not the books'."""
+        try:
+            found = await look(self.db, self.house.master.redis, self.room)
+        except (RedisError, OSError, SQLAlchemyError):  # it is down, or on its way there
+            return "", []
+        if found.fence in ("", str(self.tampered)):
+            return "", []
+        return found.fence, [(each.offer, each.location, each.applied, each.faults) for each in found.terms if each.faults]
 
     @property
     def violations(self) -> list[str]:
@@ -253,9 +275,12 @@ class Show:
         return Counters(found.left, found.used, found.seats, {}, on_sale, found.move)
 
 
+_STANDS = "SELECT rid, no FROM orders WHERE rid = ANY(:rids) UNION ALL SELECT rid, id::text FROM coupon_grant WHERE rid = ANY(:rids)"
 _SILENT = "SELECT DISTINCT a.order_no FROM pay_attempt a JOIN orders o ON o.no = a.order_no WHERE o.room_id = :r AND a.state = 'SENT'"
 _WAITING = """SELECT (SELECT count(*) FROM outbox WHERE room_id = :r AND kind <> 'job')
-  + (SELECT count(*) FROM orders WHERE room_id = :r AND state IN ('AWAIT_PAY', 'CLOSING'))"""
+  + (SELECT count(*) FROM orders WHERE room_id = :r AND state IN ('AWAIT_PAY', 'CLOSING'))
+  + (SELECT count(*) FROM offer WHERE room_id = :r AND phase = 'open' AND closes_at < now() + interval '1 hour')
+  + (SELECT count(*) FROM team t JOIN offer o ON o.id = t.offer_id WHERE o.room_id = :r AND t.state = 'closing')"""
 # What was paid keeps its order or goes back, and once: one winner an order, and none for an order that was given up.
 _MONEY = """SELECT o.no, 'was given up with the money of ' || a.out_trade_no FROM orders o JOIN pay_attempt a ON a.order_no = o.no
   WHERE o.room_id = :r AND a.state = 'SUCCEEDED' AND NOT a.winner
