@@ -173,7 +173,7 @@ async def test_a_room_whose_movements_never_reach_the_turnstile_is_unsettled(sho
     async with show.db.begin() as session:  # booked by the ledger, and never applied
         entry = {"kind": "ADJUST", "rid": "add:1", "location": "S1", "lines": [[1, 5]]}
         await outbox.house(session, "r1", entry)
-    monkeypatch.setattr("live.offers.ledger.adjust", lambda *_: asyncio.sleep(0))
+    monkeypatch.setattr("live.offers.catchup.adjust", lambda *_: asyncio.sleep(0))
     await show.ledger._apply_outbox()
     found = await audit_room(show.db, show.redis, "r1")
     assert (found.settled, found.balanced) == (False, True)  # each unit is accounted for at the movement the turnstile knows
