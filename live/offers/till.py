@@ -208,23 +208,12 @@ async def _write(
     result: Booking, bar: Bar, now: datetime,
 ) -> dict[str, dict[str, Any]]:  # fmt: skip
     """Everything a group changes. Returns rid -> what its buyer is told."""
-    rows, offers, teams = locked.rows, locked.offers, locked.teams
+    rows, offers = locked.rows, locked.offers
     bodies: dict[str, dict[str, Any]] = {}
     ordered = [accepted[rid] for rid in sorted(accepted)]
     selling = [(booker, [intent for intent in ordered if intent.kind in booker.kinds]) for booker in bookers]
     reads = [await booker.ahead(connection, offers) if mine else None for booker, mine in selling]
-    moves: list[tuple[int, str, int, int, str]] = []
-    quotas: dict[tuple[int, str], int] = {}
-    seats: dict[int, int] = {}
-    for intent in accepted.values():  # in stream order
-        for offer, qty in intent.units().items():
-            row = rows[(offer, intent.at)]
-            row["move_no"] += 1
-            row["taken"] += qty
-            moves.append((offer, intent.at, row["move_no"], qty, intent.rid))
-            quotas[(offer, intent.person)] = quotas.get((offer, intent.person), 0) + qty
-            if offer in teams:
-                seats[offer] = seats.get(offer, 0) + qty
+    moves, quotas, seats = _numbered(accepted, rows, locked.teams)
     changed, people = sorted(rows.items()), sorted(quotas)
     raw = await driver(connection)
     async with raw.pipeline():
@@ -245,6 +234,26 @@ async def _write(
         await hold_seats(connection, room, offer, qty, offers[offer].terms, bar)
     result.seated = bool(seats)
     return bodies
+
+
+_Numbered = tuple[list[tuple[int, str, int, int, str]], dict[tuple[int, str], int], dict[int, int]]
+
+
+def _numbered(accepted: Mapping[str, Intent], rows: Rows, teams: Mapping[int, Any]) -> _Numbered:
+    """Movements (offer, place, number, units, rid) in stream order, units per (offer, person), seats per offer; `rows` move on."""
+    moves: list[tuple[int, str, int, int, str]] = []
+    quotas: dict[tuple[int, str], int] = {}
+    seats: dict[int, int] = {}
+    for intent in accepted.values():
+        for offer, qty in intent.units().items():
+            row = rows[(offer, intent.at)]
+            row["move_no"] += 1
+            row["taken"] += qty
+            moves.append((offer, intent.at, row["move_no"], qty, intent.rid))
+            quotas[(offer, intent.person)] = quotas.get((offer, intent.person), 0) + qty
+            if offer in teams:
+                seats[offer] = seats.get(offer, 0) + qty
+    return moves, quotas, seats
 
 
 async def hold_seats(connection: AsyncConnection, room: str, offer: int, change: int, terms: Mapping[str, Any], bar: Bar) -> None:
