@@ -155,9 +155,7 @@ class Receiver:
             return
         if len(data) >= SIZE:
             self._watch(viewer)  # more may lie there, which is no arrival
-        frames: list[Frame] = []
-        shared: list[bytes] = []
-        at, closed = 0, False
+        frames, shared, at, closed = list[Frame](), list[bytes](), 0, False
         while not closed and (found := cut(data, at)) is not None:
             head, payload, end = found
             if head == TEXT and payload.startswith(SHARED):
@@ -316,7 +314,7 @@ class Receiver:
             self._take(viewer, held, rest)
 
     def _watch(self, viewer: Viewer) -> None:
-        """Hear of what lies there now and of each arrival from here on; of what TLS keeps, epoll knows nothing and must tell again."""
+        """Hear of what lies there now and of each arrival; of what TLS keeps epoll knows nothing, and must tell again."""
         self.epoll.modify(viewer.fd, READY if self.tls is None else select.EPOLLIN)
 
     def _welcome(self, viewer: Viewer, ok: dict[str, Any]) -> None:

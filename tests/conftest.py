@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings as hypothesis_settings
 from redis.asyncio import Redis
 from sqlalchemy import text
 
@@ -19,6 +20,8 @@ from live.migrations.upgrade import upgrade
 from live.settings import Settings
 
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
+hypothesis_settings.register_profile("live", deadline=None, derandomize=True)  # a busy machine is no finding; the same cases every time
+hypothesis_settings.load_profile("live")
 PICKUP = "another-secret-for-tests-0123456789abcdef"
 
 

@@ -22,6 +22,7 @@ from live.infra import roomlog
 from live.infra.db import utc_now
 from live.infra.keys import room_key
 from live.offers.actions import add_stock, clear_shelf
+from live.offers.waitlist import actions as waitlist
 from live.orders import actions as orders
 from live.payments.actions import ask_provider
 from live.payments.refunds import send_refund
@@ -264,6 +265,20 @@ async def coupons(show: Show, offer: int) -> None:
     await show.act(end_coupon, batch, utc_now())
 
 
+async def queue(show: Show) -> None:
+    """A line before a sale that is sold out: somebody stands there, leaves it, is given what comes back; it closes with its sale."""
+    offer = await sale(show.db, {"S1": 1}, waitlist=60)
+    await show.look()
+    no = await show.buy("p:1", offer)
+    for person in ("p:2", "p:3", "p:4"):
+        await show.act(waitlist.enter, person=person, offer_id=offer, qty=1, at=["S1"], version=1, now=utc_now())
+    await show.act(waitlist.leave, "p:2", offer)
+    await orders.cancel(show.db, show.provider, "p:1", no, utc_now())
+    await show.look()
+    assert await show.one("SELECT person FROM waitlist WHERE offer_id = :o AND state = 'GIVEN'", o=offer) == "p:3"
+    await show.act(end_sale, offer, utc_now())
+
+
 async def groups(show: Show) -> None:
     """One that fills up and falls in price, one that fails."""
     full = await group(show.db, 4)
@@ -301,6 +316,7 @@ async def test_old_snapshot_and_what_was_told_since_make_the_new_snapshot_for_al
     offer = await goods(show, later)
     await coupons(show, offer)
     await groups(show)
+    await queue(show)
     await show.act(end_sale, offer, utc_now())
     await show.act(clear_shelf, later)
     last = await sale(show.db, {"S1": 1})
@@ -312,7 +328,7 @@ async def test_old_snapshot_and_what_was_told_since_make_the_new_snapshot_for_al
     await show.look()
     assert {kind for viewer in (watcher, other) for _, kind, _ in viewer.of("event")} == set(CRITICAL)
     assert {key.partition(":")[0] for viewer in (watcher, other) for key, _, _ in viewer.of("state")} == set(STATE)
-    assert {body["t"] for viewer in show.viewers.values() for _, body in viewer.of("own")} == {"order", "coupon"}
+    assert {body["t"] for viewer in show.viewers.values() for _, body in viewer.of("own")} == {"order", "coupon", "waitlist"}
     assert watcher.seqs() == list(range(watcher.seqs()[0], watcher.seqs()[0] + len(watcher.seqs())))
     assert len(watcher.of("anew")) == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from live.infra import outbox
 from live.infra.db import Database, utc_now
 from live.infra.keys import room_key
 from live.offers import catchup
-from live.offers.actions import add_stock, end_offer
+from live.offers.actions import add_stock, clear_shelf, end_offer
 from live.offers.audit import audit_room
 from live.offers.catchup import missing, send
 from live.offers.ledger import RoomLedger
@@ -151,6 +152,9 @@ async def test_a_movement_of_an_offer_the_room_does_not_hold_is_done_with(databa
     ledger = await books(database, redis)
     async with database.begin() as session:
         await end_offer(session, offer, utc_now())
+    await book_all(ledger)
+    async with database.begin() as session:
+        assert await clear_shelf(session, utc_now() + timedelta(hours=1)) == 1
     await book_all(ledger)
     await rebuild(redis, database, "r1", facts)
     assert not await redis.exists(room_key("r1", f"offer:{offer}"))
