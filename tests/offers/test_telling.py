@@ -1,0 +1,112 @@
+"""News of a booked group: told from memory right after the commit, kept in the outbox for a successor until then."""
+
+from __future__ import annotations
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from sqlalchemy import text
+
+from live.infra import roomlog
+from live.infra.db import Database, array, driver
+from live.infra.keys import room_key
+from live.offers.ledger import RoomLedger
+from live.offers.reservations import reserve
+from live.offers.till import Booking
+from tests.offers.shop import books, make_shop, sale, tap
+from workers.ledger import hands
+
+CAP = 20_000
+
+
+async def told(redis: Redis) -> list[bytes]:
+    return [fields[b"who"] for _, fields in await redis.xrange(room_key("r1", "own"))]
+
+
+async def rows(db: Database) -> int:
+    async with db.connection() as connection:
+        return int((await connection.execute(text("SELECT count(*) FROM outbox WHERE kind = 'own'"))).scalar_one())
+
+
+async def test_buyers_are_told_after_the_commit_and_the_row_goes_with_the_next_look_at_the_outbox(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 5})
+    ledger = await books(database, redis)
+    await reserve(redis, "r1", [tap(1, offer), tap(2, offer)], CAP)
+    await ledger._book(await ledger._read(">"))
+    await ledger._settled_all()
+    assert sorted(await told(redis)) == [b"p:1", b"p:2"]
+    assert await rows(database) == 1
+    await ledger._apply_outbox()
+    assert await rows(database) == 0
+    assert len(await told(redis)) == 2
+
+
+async def test_what_a_dead_ledger_had_not_told_is_told_once_by_its_successor(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 5})
+    ledger = await books(database, redis)
+    await reserve(redis, "r1", [tap(1, offer)], CAP)
+    booking = await ledger._commit(await ledger._read(">"))  # … and the process dies here
+    assert await told(redis) == []
+    await RoomLedger("r1", database, redis, hands())._apply_outbox()
+    await ledger._follow(booking)  # it was only slow
+    assert await told(redis) == [b"p:1"]
+    assert await rows(database) == 0
+
+
+async def test_news_that_did_not_reach_the_turnstile_stay_in_the_outbox(
+    database: Database, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 5})
+    ledger = await books(database, redis)
+    await reserve(redis, "r1", [tap(1, offer)], CAP)
+    tell = roomlog.tell
+
+    async def cut(*_: object) -> int:
+        raise RedisConnectionError("cut")
+
+    monkeypatch.setattr(roomlog, "tell", cut)
+    await ledger._book(await ledger._read(">"))
+    with pytest.raises(RedisConnectionError):
+        await ledger._settled_all()
+    monkeypatch.setattr(roomlog, "tell", tell)
+    assert ledger.told == []
+    await ledger._apply_outbox()
+    assert await told(redis) == [b"p:1"]
+    assert await rows(database) == 0
+
+
+async def test_in_one_batch_a_person_gets_no_more_than_their_limit_and_a_rid_acts_once(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 9}, per_person=2)
+    ledger = await books(database, redis)
+    taps = [tap(1, offer, key="a"), tap(1, offer, key="a"), tap(1, offer, key="b"), tap(1, offer, key="c"), tap(2, offer, qty=2)]
+    answers = await reserve(redis, "r1", taps, CAP)
+    assert [(each.tag, each.code) for each in answers] == [("OK", ""), ("KNOWN", ""), ("OK", ""), ("NO", "limit"), ("OK", "")]
+    assert answers[1].record == await redis.get(room_key("r1", f"rid:{taps[0].rid}"))
+    assert await redis.hgetall(room_key("r1", f"used:{offer}")) == {b"p:1": b"2", b"p:2": b"2"}
+    assert await redis.hget(room_key("r1", f"offer:{offer}"), "left:S1") == b"5"
+    assert [intent.rid for intent in await ledger._read(">")] == [taps[0].rid, taps[2].rid, taps[4].rid]
+
+
+async def test_a_batch_larger_than_a_script_may_take_is_no_call_at_all(redis: Redis) -> None:
+    with pytest.raises(ValueError, match="1 to 1000"):
+        await reserve(redis, "r1", [tap(1, 1)] * 1001, CAP)
+    assert await redis.dbsize() == 0
+
+
+def test_halves_of_a_group_join_their_numbers_only_when_nobody_booked_between() -> None:
+    pair = (1, "S1")
+    assert (Booking(moves={pair: (0, 5)}) + Booking(moves={pair: (5, 9)})).moves == {pair: (0, 9)}
+    assert (Booking(moves={pair: (0, 5)}) + Booking(moves={pair: (7, 9)})).moves == {pair: (7, 9)}
+    assert (Booking(moves={pair: (0, 5)}) + Booking(moves={(2, "S1"): (3, 4)})).moves == {pair: (0, 5), (2, "S1"): (3, 4)}
+
+
+async def test_any_text_survives_the_way_into_an_array(database: Database) -> None:
+    texts = ["", "NULL", 'say "tea"', "back\\slash", "a,b", "{}", "茶"]
+    async with database.connection() as connection:
+        found = await (await (await driver(connection)).execute("SELECT CAST(%s AS text[])", (array(texts),))).fetchone()
+    assert found == (texts,)
+    assert (array([]), array([1, 2])) == ("{}", '{"1","2"}')
