@@ -1,0 +1,35 @@
+"""A turnstile made anew: what people have reaches it in pieces, whole and as it is written."""
+
+from __future__ import annotations
+
+from redis.asyncio import Redis
+from sqlalchemy import text
+
+from live.infra.db import Database
+from live.infra.keys import room_key
+from live.offers.rebuild import CHUNK, rebuild, sound
+from tests.offers.shop import make_shop, sale
+from workers.ledger import facts
+
+ODD = ('p:"quoted"', "p:back\\slash", "p:茶\n线", "p:percent%s:n", "p:[1,2]")
+
+
+async def used(redis: Redis, offer: int) -> dict[str, int]:
+    found = await redis.hgetall(room_key("r1", f"used:{offer}"))  # type: ignore[misc]
+    return {who.decode(): int(n) for who, n in found.items()}
+
+
+async def test_units_of_more_people_than_one_piece_holds_are_all_there(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    many, few, none = [await sale(database, {"S1": 9}) for _ in range(3)]
+    wanted = {f"p:{n}": 1 + n % 9 for n in range(2 * CHUNK + 7)}
+    async with database.connection() as connection:
+        insert = text("INSERT INTO quota (offer_id, person, used, allowed) VALUES (:o, :p, :u, 9)")
+        await connection.execute(insert, [{"o": many, "p": who, "u": n} for who, n in wanted.items()])
+        await connection.execute(insert, [{"o": few, "p": who, "u": 3} for who in ODD])
+        await connection.execute(insert, [{"o": none, "p": "p:1", "u": 0}])
+    await rebuild(redis, database, "r1", facts)
+    assert await used(redis, many) == wanted
+    assert await used(redis, few) == dict.fromkeys(ODD, 3)
+    assert await used(redis, none) == {}
+    assert await sound(redis, database, "r1")
