@@ -107,8 +107,10 @@ class RoomLedger:
                 ahead = asyncio.create_task(self._read(">"))  # while PostgreSQL is at this group
                 try:
                     await self._book_new(intents)
-                finally:
-                    await asyncio.wait([ahead])  # what a failed group leaves behind is swept, with what was read
+                except BaseException:
+                    ahead.cancel()  # what a failed group leaves behind is swept, with what was read meanwhile
+                    await asyncio.gather(ahead, return_exceptions=True)
+                    raise
                 intents = await ahead
             if intents:
                 await self._book_new(intents)
