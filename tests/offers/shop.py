@@ -81,6 +81,7 @@ async def book_all(ledger: RoomLedger) -> None:
     for begin in ("0", ">"):
         while intents := await ledger._read(begin):
             await ledger._book(intents)
+    await ledger._settled_all()
     await ledger._apply_outbox()
 
 

@@ -76,6 +76,7 @@ async def test_two_ledgers_on_one_room_book_each_intent_once(database: Database,
     again = await second._read("0")  # one consumer name: the second sees what the first has read and not settled
     assert [i.id for i in read] == [i.id for i in again]
     await asyncio.gather(first._book(read), second._book(again))
+    await asyncio.gather(first._settled_all(), second._settled_all())
     assert await one(database, "SELECT count(*) FROM orders") == 60
     assert await left(redis, offer) == 0
     assert await balanced(database, redis)

@@ -166,6 +166,7 @@ async def test_a_group_that_fails_half_way_writes_nothing(database: Database, re
         assert await column(database, f"SELECT count(*) FROM {table}") == [0], table
     monkeypatch.undo()
     await ledger._book(intents)
+    await ledger._settled_all()
     assert await column(database, "SELECT person FROM orders ORDER BY person") == ["p:1", "p:2"]
 
 
