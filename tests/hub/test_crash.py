@@ -248,17 +248,21 @@ async def stay(viewer: Viewer, over: asyncio.Event) -> None:
 
 @asynccontextmanager
 async def a_flow(scene: Scene) -> AsyncIterator[None]:
-    """Critical events without end."""
+    """Critical events all the while."""
+
+    over = asyncio.Event()  # not a cancellation, which redis-py 5 can swallow
 
     async def flow() -> None:
-        while True:
+        while not over.is_set():
             await scene.events(1, team__1={"paid": scene.acts})
             await asyncio.sleep(0.02)
 
     writing = asyncio.create_task(flow())
-    yield
-    writing.cancel()
-    await asyncio.gather(writing, return_exceptions=True)
+    try:
+        yield
+    finally:
+        over.set()
+        await asyncio.gather(writing, return_exceptions=True)
 
 
 async def crashed(settings: Settings, program: str, kind: type[Viewer], count: int, kills: int) -> Scene:
