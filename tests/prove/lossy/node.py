@@ -27,6 +27,7 @@ class Node:
         self.home = home
         self._server = EmbeddedServers(home, database=False, sync=False)
         self.redis: Redis = connect("unix://nowhere")  # until it runs
+        self._spent: list[Redis] = []
 
     @property
     def socket(self) -> Path:
@@ -39,13 +40,14 @@ class Node:
         self.redis = connect(self._server.redis_url)
 
     async def stop(self) -> None:
-        """As an operator does."""
-        await self.redis.aclose()
+        """As an operator does; for good."""
+        for client in (*self._spent, self.redis):
+            await client.aclose()
         await self._server.stop()
 
     async def kill(self) -> None:
         """SIGKILL."""
-        await self.redis.aclose()
+        self._spent.append(self.redis)  # somebody may be using it, and may not find it closed under their hands
         for child in self._server._children:
             child.process.kill()
         await self._server.stop()

@@ -27,7 +27,11 @@ class Owner:
     def start(self) -> None:
         """As `live ledger` does."""
         db, redis, reader = self._tools()
-        self._task = asyncio.create_task(Ledger(db, redis, hands(), reader).run(asyncio.Event()))
+        self._ledger = Ledger(db, redis, hands(), reader)
+        self._task = asyncio.create_task(self._ledger.run(asyncio.Event()))
+
+    def _rooms(self) -> list[RoomLedger]:
+        return [books for books, _ in self._ledger.rooms.values()]
 
     def _tools(self) -> tuple[Database, Redis, Redis]:
         db = Database(self.url, pool=5, idle_ms=1000, ping=False)
@@ -36,8 +40,10 @@ class Owner:
         return db, redis, reader
 
     async def crash(self) -> None:
-        """In the middle of whatever it does."""
+        """In the middle of whatever it does. What it had sent after its last commit is not taken back."""
+        books = self._rooms()
         await ended(self._task)
+        await asyncio.gather(*(each.after for each in books if each.after is not None), return_exceptions=True)
         for end in self._ends:
             await end()
         self._task, self._ends = None, []
@@ -64,6 +70,9 @@ class Ghost(Owner):
         """The same; its loops are told so, too, for of a group only the first cancellation reaches them."""
         self._books.closed = True
         await super().crash()
+
+    def _rooms(self) -> list[RoomLedger]:
+        return [self._books]
 
     def freeze(self) -> None:
         """Stop before the next commit."""

@@ -186,7 +186,9 @@ class Show:
 
     async def _sums(self) -> tuple[str, list[Any]]:
         """The fence of an open turnstile that is to be trusted, and where its sums are not the books'."""
-        try:
+        try:  # one that was put back to an older copy has the right fence, and is none of the right servers
+            if not await sound(self.house.master.redis, self.db, self.room):
+                return "", []
             found = await look(self.db, self.house.master.redis, self.room)
         except (RedisError, OSError, SQLAlchemyError):  # it is down, or on its way there
             return "", []
