@@ -134,7 +134,7 @@ async def clear_shelf(session: AsyncSession, before: datetime) -> int:
 
 async def give_back(session: AsyncSession, offer: Offer) -> None:
     """Ask the ledger to return what is left of an ended offer to the stores."""
-    query = select(col(Allotment.location)).where(col(Allotment.offer_id) == offer.id)
+    query = select(col(Allotment.location)).where(col(Allotment.offer_id) == offer.id).order_by(col(Allotment.location))
     for location in (await session.execute(query)).scalars():
         entry = {"kind": "RETURN", "rid": return_rid(int(offer.id or 0), location), "location": location, "lines": [[offer.id, 0]]}
         await outbox.house(session, offer.room_id, entry)

@@ -22,7 +22,7 @@ from tests.prove import simulation
 from tests.prove.compare import RealBooks, RealTurnstile, real_counters, turnstile_differences
 from tests.prove.kinds import Result, shares
 from tests.prove.model.world import Step, World
-from tests.prove.pair import Pair, Servers
+from tests.prove.pair import Pair, Servers, outbox_step
 
 NAME = "machine"
 # Hypothesis tries short runs too: 600 are more steps than 300 times 50.
@@ -164,7 +164,7 @@ async def ledger_step(pair: Pair, step: Step, dies: bool, cut: int) -> None:
         pair.steps.append((name, i, end))
         await pair.booking(i, end)
     elif name == "rows":
-        after = cut if dies else None
+        after = _survived(world, i, cut) if dies else None
         pair.steps.append((name, i, after))
         await (pair.outbox(i) if after is None else pair.outbox_dies(i, after))
     elif name == "raise":
@@ -172,6 +172,18 @@ async def ledger_step(pair: Pair, step: Step, dies: bool, cut: int) -> None:
         await pair.ensure(i, dies)
     else:
         await pair.take(step)
+
+
+def _survived(world: World, i: int, cut: int) -> int | None:
+    """After how many steps of a look at the outbox the process dies there; None when the look has ended by itself."""
+    trial = world.clone()
+    trial.do(("rows", i))
+    for _ in range(cut):
+        name = outbox_step(trial, i)
+        if name is None:
+            break
+        trial.do((name, i))
+    return cut if ("crash", i) in trial.steps() else None
 
 
 async def _faults(pair: Pair, books: bool) -> list[str]:

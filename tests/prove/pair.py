@@ -35,7 +35,7 @@ from live.orders.change import locked, move, return_goods
 from live.payments.tables import PayAttempt
 from live.promotions.coupon.actions import open_coupon
 from live.promotions.flash_sale.actions import open_sale
-from live.promotions.group_buy.actions import open_group
+from live.promotions.group_buy.actions import end_group, open_group
 from live.rooms.actions import create_room, start_room
 from tests.offers.shop import make_shop
 from tests.prove.history import History
@@ -349,7 +349,8 @@ class Pair:
             elif name == "add":
                 await add_stock(session, self.offers[what - 1], places, 1, now)
             elif name == "end":
-                await end_offer(session, self.offers[what - 1], now)
+                end = end_group if what in self.world.books.teams else end_offer  # a group ended as a sale would never close
+                await end(session, self.offers[what - 1], now)
             else:
                 await change_price(session, self.offers[what - 1], 4000 + what, now)
 
