@@ -21,7 +21,7 @@ from tests.prove.model.scenes import SCENES
 from tests.prove.patches import planted
 from tests.prove.processes import Work, side_by_side
 
-SECONDS = 900.0  # for all of them together, on two cores; whoever was not noticed by then was not noticed
+SECONDS = 1200.0  # for all of them together, on two cores; whoever was not noticed by then was not noticed
 
 
 def by_walking(bug: Bug, seed: int, budget: int) -> bool:
