@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from redis.asyncio import Redis
@@ -14,6 +15,8 @@ from live.offers.rules import Intent
 from live.offers.till import Booking
 from tests.prove.lossy.wire import Line
 from workers.ledger import hands
+
+ENDING_SECONDS = 30.0  # what a cancelled ledger may take: its longest call, and more
 
 
 class Owner:
@@ -43,7 +46,8 @@ class Owner:
         """In the middle of whatever it does. What it had sent after its last commit is not taken back."""
         books = self._rooms()
         await ended(self._task)
-        await asyncio.gather(*(each.after for each in books if each.after is not None), return_exceptions=True)
+        if sent := [each.after for each in books if each.after is not None]:
+            await asyncio.wait(sent, timeout=ENDING_SECONDS)
         for end in self._ends:
             await end()
         self._task, self._ends = None, []
@@ -94,7 +98,10 @@ class _Sleeper(RoomLedger):
 
 
 async def ended(task: asyncio.Task[None] | None) -> None:
-    """Cancel it until it is gone: redis-py 5 can swallow a cancellation while it connects."""
+    """Cancel it until it is gone: redis-py 5 can swallow a cancellation while it connects. Raises TimeoutError, with where it stands."""
+    deadline = time.monotonic() + ENDING_SECONDS
     while task is not None and not task.done():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"a cancelled ledger goes on: {task.get_stack()}, {asyncio.all_tasks()}")
         task.cancel()
         await asyncio.wait([task], timeout=0.2)
