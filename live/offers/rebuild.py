@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -45,7 +45,8 @@ async def rebuild(redis: Redis, db: Database, room: str, facts: RoomFacts) -> in
     async with db.connection() as connection:
         # Waits for open bookings (they hold the row FOR SHARE), so nothing of an older fence is booked after this.
         fence = int((await connection.execute(text(_RAISE), {"r": room})).scalar_one())
-    await _forget(redis, room, fence)
+        offers = (await connection.execute(text("SELECT id FROM offer WHERE room_id = :r"), {"r": room})).scalars().all()
+    await _forget(redis, room, fence, offers)
     async with db.connection() as connection:
         await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
         act_no, state, hashes, used = await _snapshot(connection, room)
@@ -72,8 +73,10 @@ async def rebuild(redis: Redis, db: Database, room: str, facts: RoomFacts) -> in
 _RAISE = "INSERT INTO fence (room_id, fence) VALUES (:r, 1) ON CONFLICT (room_id) DO UPDATE SET fence = fence.fence + 1 RETURNING fence"
 
 
-async def _forget(redis: Redis, room: str, fence: int) -> None:
-    offers = [offer.decode() for offer in await redis.smembers(room_key(room, "offers"))]  # type: ignore[misc]
+async def _forget(redis: Redis, room: str, fence: int, known: Sequence[int]) -> None:
+    """Everything of the room's stock. The turnstile's own list of offers may be gone, or lack what a rebuild wrote that did not end."""
+    listed = {int(offer) for offer in await redis.smembers(room_key(room, "offers"))}  # type: ignore[misc]
+    offers = sorted(listed.union(known))
     names = ["meta", "offers", *FORGOTTEN, *(f"{kind}:{offer}" for offer in offers for kind in ("offer", "used"))]
     await _clear(redis, [room_key(room, name) for name in names], [fence])
 

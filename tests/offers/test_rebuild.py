@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
@@ -33,3 +34,25 @@ async def test_units_of_more_people_than_one_piece_holds_are_all_there(database:
     assert await used(redis, few) == dict.fromkeys(ODD, 3)
     assert await used(redis, none) == {}
     assert await sound(redis, database, "r1")
+
+
+async def test_what_a_rebuild_that_died_had_written_is_forgotten_too(
+    database: Database, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 9})
+    async with database.connection() as connection:
+        await connection.execute(text("INSERT INTO quota (offer_id, person, used, allowed) VALUES (:o, 'p:1', 2, 9)"), {"o": offer})
+
+    async def dies(*_: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("live.offers.rebuild._rebuild", dies)
+        with pytest.raises(ConnectionError):
+            await rebuild(redis, database, "r1", facts)
+    assert await used(redis, offer) == {"p:1": 2}
+    async with database.connection() as connection:  # given back meanwhile
+        await connection.execute(text("UPDATE quota SET used = 0"))
+    await rebuild(redis, database, "r1", facts)
+    assert await used(redis, offer) == {}
