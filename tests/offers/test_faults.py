@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import orjson
 from redis.asyncio import Redis
@@ -70,7 +71,8 @@ async def test_buyers_in_time_are_booked_even_when_the_end_is_applied_between_re
     assert await left(redis, offer) == 0
 
 
-async def test_a_release_before_the_end_is_applied_gives_nothing_back_to_the_store_yet(database: Database, redis: Redis) -> None:
+async def cancelled(database: Database, redis: Redis) -> tuple[RoomLedger, int, dict[str, Any]]:
+    """A sale of 4 with one order, cancelled: the ledger, the offer, and the release that no ledger has looked at yet."""
     await make_shop(database)
     offer = await sale(database, {"S1": 4})
     ledger = await books(database, redis)
@@ -80,6 +82,11 @@ async def test_a_release_before_the_end_is_applied_gives_nothing_back_to_the_sto
     async with database.begin() as session:
         await outbox.house(session, "r1", entry)
         await session.execute(text("UPDATE orders SET state = 'CANCELLED'"))
+    return ledger, offer, entry
+
+
+async def test_a_release_before_the_end_is_applied_gives_nothing_back_to_the_store_yet(database: Database, redis: Redis) -> None:
+    ledger, offer, _ = await cancelled(database, redis)
     async with database.begin() as session:
         await end_offer(session, offer, utc_now())
     await reserve(redis, "r1", [tap(n, offer) for n in (2, 3)], CAP)  # the end has not reached the turnstile
@@ -90,15 +97,8 @@ async def test_a_release_before_the_end_is_applied_gives_nothing_back_to_the_sto
 
 
 async def test_a_release_booked_before_the_rest_went_back_is_followed_by_no_second_return(database: Database, redis: Redis) -> None:
-    await make_shop(database)
-    offer = await sale(database, {"S1": 4})
-    ledger = await books(database, redis)
-    await reserve(redis, "r1", [tap(1, offer)], CAP)
-    await book_all(ledger)
-    entry = {"kind": "RELEASE", "rid": tap(1, offer).rid, "location": "S1", "person": "p:1", "lines": [[offer, 1]], "seats": False}
+    ledger, offer, entry = await cancelled(database, redis)
     async with database.begin() as session:
-        await outbox.house(session, "r1", entry)
-        await session.execute(text("UPDATE orders SET state = 'CANCELLED'"))
         await end_offer(session, offer, utc_now())
     rest = {"kind": "RETURN", "rid": return_rid(offer, "S1"), "location": "S1", "lines": [[offer, 0]]}
     for each in (entry, rest):  # both are booked, and the ledger dies before any of it reaches the turnstile
