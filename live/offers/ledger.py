@@ -68,6 +68,7 @@ class RoomLedger:
         self.lost = False  # the turnstile lacks what only a rebuild can bring
         self.owed = True  # outbox rows may be booked but not applied: they go before anything else
         self.closed = False  # beside the cancellation, which redis-py 5 can swallow while it connects
+        self.drains = 0  # how often all that was delivered was booked: what the intents' loop had read before may be settled by that
         self.after: asyncio.Task[None] | None = None  # what follows the last group's commit
         self.told: list[int] = []  # outbox rows whose news were told right after their commit; deleted with the next look at the outbox
         self.failures: dict[int, int] = {}  # house rows that could not be booked, and how often
@@ -82,11 +83,15 @@ class RoomLedger:
         swept = 0.0
         while not self.closed:
             try:
+                drains = self.drains
                 entries = await self._read(">", BLOCK)
                 async with self.lock:
                     if self.owed:
                         await self._apply_outbox()
-                    await self._book_rounds(entries)
+                    if drains == self.drains:
+                        await self._book_rounds(entries)
+                    else:  # some of what was read may be answered already; asked once more, a buyer who was refused could be booked
+                        await self._book_delivered()
                     if time.monotonic() - swept >= 1.0:
                         await self._book_delivered()
                         swept = time.monotonic()
@@ -137,6 +142,7 @@ class RoomLedger:
 
     async def _drain(self) -> None:
         """Book everything the turnstile has let through so far. Under the lock."""
+        self.drains += 1
         try:
             await self._book_delivered()
             while intents := await self._read(">"):

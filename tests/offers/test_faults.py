@@ -71,6 +71,34 @@ async def test_buyers_in_time_are_booked_even_when_the_end_is_applied_between_re
     assert await left(redis, offer) == 0
 
 
+async def test_a_buyer_refused_by_a_drain_is_not_booked_by_the_loop_that_had_read_the_tap_before(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 1})
+    ledger = await books(database, redis)
+    await redis.hset(room_key("r1", f"offer:{offer}"), "left:S1", 2)  # a turnstile that lets one too many through
+    async with ledger.lock:
+        loop = asyncio.create_task(ledger._intents())
+        await reserve(redis, "r1", [tap(n, offer) for n in (1, 2)], CAP)
+        async with asyncio.timeout(5):  # until the loop has read both, and waits for the lock
+            while (await redis.xinfo_groups(room_key("r1", "intents")))[0]["lag"]:
+                await asyncio.sleep(0.01)
+        await ledger._drain()  # … which the relay holds: one is booked, one refused
+        assert await count(database, "SELECT count(*) FROM orders") == 1
+        await redis.hincrby(room_key("r1", f"offer:{offer}"), "left:S1", -1)  # what was planted
+        entry = {"kind": "ADJUST", "rid": "add:1", "location": "S1", "lines": [[offer, 1]]}
+        async with database.begin() as session:  # and a unit more, that the refused one could now have
+            await outbox.house(session, "r1", entry)
+            await session.execute(text("UPDATE stock SET allotted = allotted + 1 WHERE location = 'S1'"))
+        await ledger._apply_outbox()
+    await asyncio.sleep(0.3)
+    ledger.closed = True
+    await reserve(redis, "r1", [tap(3, offer)], CAP)  # ends the wait for an intent
+    await loop
+    assert await count(database, "SELECT count(*) FROM orders") == 2
+    assert await count(database, f"SELECT count(*) FROM orders WHERE rid = '{tap(2, offer).rid}'") == 0
+    assert (await audit_room(database, redis, "r1")).balanced
+
+
 async def cancelled(database: Database, redis: Redis) -> tuple[RoomLedger, int, dict[str, Any]]:
     """A sale of 4 with one order, cancelled: the ledger, the offer, and the release that no ledger has looked at yet."""
     await make_shop(database)
