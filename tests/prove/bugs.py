@@ -123,7 +123,7 @@ BUGS = (
         (Code("live.offers.ledger:RoomLedger._house", "await self._drain()", "pass"),)),
     Bug("what was delivered and not settled is never swept",
         (Code(LEDGER + "steps", 'found.append("sweep")', "pass"),),
-        house=(Code("live.offers.ledger:RoomLedger._intents", "await self._book_delivered()", "pass"),)),
+        house=(Code("live.offers.ledger:RoomLedger._intents", "if time.monotonic() - swept >= 1.0:", "if False:"),)),
     Bug("a database that keeps what it committed a little later", sql=(
         "ALTER SYSTEM SET synchronous_commit = off", "ALTER SYSTEM SET wal_writer_delay = '10s'", "SELECT pg_reload_conf()")),
     Bug("the turnstile's yes told as success",

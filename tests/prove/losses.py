@@ -13,6 +13,7 @@ from collections import Counter
 from tests.prove.kinds import Result
 from tests.prove.lossy.faults import Storm
 from tests.prove.lossy.house import House
+from tests.prove.lossy.owner import ended
 from tests.prove.lossy.show import Show
 from tests.prove.patches import Patch, planted
 
@@ -70,10 +71,7 @@ async def perform(house: House, number: int, faults: list[tuple[str, str]], seed
                     task.result()
     finally:
         show.closing = True
-        everybody = (*watching, host, *tasks, *(task for buyer in show.buyers for task in buyer.after))
-        for task in everybody:
-            task.cancel()
-        await asyncio.gather(*everybody, return_exceptions=True)
+        await ended((*watching, host, *tasks, *(task for buyer in show.buyers for task in buyer.after)))
         for buyer in show.buyers:
             if buyer.seat is not None:
                 buyer.seat.lose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from redis.asyncio import Redis
@@ -45,7 +46,7 @@ class Owner:
     async def crash(self) -> None:
         """In the middle of whatever it does. What it had sent after its last commit is not taken back."""
         books = self._rooms()
-        await ended(self._task)
+        await ended([self._task] if self._task else [])
         if sent := [each.after for each in books if each.after is not None]:
             await asyncio.wait(sent, timeout=ENDING_SECONDS)
         for end in self._ends:
@@ -97,11 +98,12 @@ class _Sleeper(RoomLedger):
         return await super()._commit(intents)
 
 
-async def ended(task: asyncio.Task[None] | None) -> None:
-    """Cancel it until it is gone: redis-py 5 can swallow a cancellation while it connects. Raises TimeoutError, with where it stands."""
-    deadline = time.monotonic() + ENDING_SECONDS
-    while task is not None and not task.done():
+async def ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel them until they are gone: redis-py 5 can swallow a cancellation while it connects. Raises TimeoutError, saying where."""
+    deadline, left = time.monotonic() + ENDING_SECONDS, {task for task in tasks if not task.done()}
+    while left:
         if time.monotonic() > deadline:
-            raise TimeoutError(f"a cancelled ledger goes on: {task.get_stack()}, {asyncio.all_tasks()}")
-        task.cancel()
-        await asyncio.wait([task], timeout=0.2)
+            raise TimeoutError(f"cancelled, and they go on: {[task.get_stack() for task in left]}, {asyncio.all_tasks()}")
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.2)

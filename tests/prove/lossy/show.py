@@ -33,6 +33,7 @@ from tests.prove.history import Counters, History
 from tests.prove.lossy.buyer import Buyer
 from tests.prove.lossy.cashier import Cashier
 from tests.prove.lossy.house import House
+from tests.prove.lossy.owner import ended
 from workers import sweeps
 
 BUYERS = 24
@@ -229,9 +230,7 @@ class Show:
             if buyer.now is not None:
                 tap = buyer.now
                 self.fail(f"never resolved: {tap.rid} of {buyer.who} hears {tap.told!r} {RESOLVED_SECONDS:g} s after the last fault")
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await ended(late)
         for buyer in self.buyers:
             await asyncio.gather(*buyer.after)
         await self._settle_money()
