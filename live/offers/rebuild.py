@@ -40,7 +40,8 @@ async def sound(redis: Redis, db: Database, room: str) -> bool:
 async def rebuild(redis: Redis, db: Database, room: str, facts: RoomFacts) -> int:
     """Close the room's turnstile, write every counter from one SQL snapshot, open it under a new fence. Returns the fence.
 
-    Two at once: the one with the higher fence wins, the other's writes are refused by the scripts.
+    Two at once: the one with the higher fence wins, the other's writes are refused by the scripts. So are all of them once another server
+    answers: a replica promoted meanwhile, or one restarted, may have lost what was written first. The room stays shut for the next rebuild.
     """
     async with db.connection() as connection:
         # Waits for open bookings (they hold the row FOR SHARE), so nothing of an older fence is booked after this.

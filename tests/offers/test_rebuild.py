@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
 from live.infra.db import Database
 from live.infra.keys import room_key
+from live.offers import rebuild as rebuilding
 from live.offers.rebuild import CHUNK, rebuild, sound
 from tests.offers.shop import make_shop, sale
 from workers.ledger import facts
@@ -39,10 +43,7 @@ async def test_units_of_more_people_than_one_piece_holds_are_all_there(database:
 async def test_what_a_rebuild_that_died_had_written_is_forgotten_too(
     database: Database, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await make_shop(database)
-    offer = await sale(database, {"S1": 9})
-    async with database.connection() as connection:
-        await connection.execute(text("INSERT INTO quota (offer_id, person, used, allowed) VALUES (:o, 'p:1', 2, 9)"), {"o": offer})
+    offer = await limited(database)
 
     async def dies(*_: object) -> None:
         raise ConnectionError
@@ -56,3 +57,49 @@ async def test_what_a_rebuild_that_died_had_written_is_forgotten_too(
         await connection.execute(text("UPDATE quota SET used = 0"))
     await rebuild(redis, database, "r1", facts)
     assert await used(redis, offer) == {}
+
+
+async def limited(db: Database) -> int:
+    """A sale of which somebody has two units already."""
+    await make_shop(db)
+    offer = await sale(db, {"S1": 9})
+    async with db.connection() as connection:
+        await connection.execute(text("INSERT INTO quota (offer_id, person, used, allowed) VALUES (:o, 'p:1', 2, 9)"), {"o": offer})
+    return offer
+
+
+async def test_a_server_that_is_promoted_in_the_middle_of_a_rebuild_is_not_opened(
+    database: Database, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer = await limited(database)
+    write = rebuilding._write
+
+    async def lost(redis: Redis, room: str, fence: int, name: str, flat: str) -> None:
+        await write(redis, room, fence, name, flat)
+        if name.startswith("used:"):  # this had not reached the replica, which answers from here on
+            await redis.delete(room_key(room, name))
+            await redis.hset(room_key(room, "meta"), "run_id", "of-the-former")  # type: ignore[misc]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rebuilding, "_write", lost)
+        await rebuild(redis, database, "r1", facts)
+    assert not await sound(redis, database, "r1")
+    await rebuild(redis, database, "r1", facts)
+    assert await used(redis, offer) == {"p:1": 2}
+    assert await sound(redis, database, "r1")
+
+
+async def test_a_first_step_that_arrives_twice_forgets_nothing_of_what_followed_it(
+    database: Database, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer = await limited(database)
+    opening = rebuilding._rebuild
+
+    async def late(redis: Redis, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        await rebuilding._forget(redis, "r1", args[1], [offer])
+        return await opening(redis, keys, args)
+
+    monkeypatch.setattr(rebuilding, "_rebuild", late)
+    await rebuild(redis, database, "r1", facts)
+    assert await used(redis, offer) == {"p:1": 2}
+    assert await sound(redis, database, "r1")

@@ -226,9 +226,11 @@ class Turnstile:
 
     def clear(self, fence: int) -> int:
         """clear.lua with the keys `rebuild._forget` names."""
+        if self.building == fence and self.run_id == self.server:
+            return 1
         if (self.building or 0) > fence or (self.fence or 0) >= fence:
             return 0
-        self.fence = self.run_id = None
+        self.fence, self.run_id = None, self.server
         self.act_no, self.delivered, self.pending, self.group = 0, 0, frozenset(), False
         for forgotten in (self.cards, self.left, self.move, self.used, self.seats, self.shown, self.intents):
             forgotten.clear()
@@ -237,7 +239,7 @@ class Turnstile:
 
     def fill(self, fence: int, snapshot: Turnstile) -> int:
         """fill.lua, for every hash of the snapshot."""
-        if self.building != fence:
+        if self.building != fence or self.run_id != self.server:
             return 0
         self.cards |= snapshot.cards
         self.left |= snapshot.left
@@ -250,9 +252,9 @@ class Turnstile:
         """rebuild.lua."""
         if self.fence == fence:
             return 1
-        if self.building != fence:
+        if self.building != fence or self.run_id != self.server:
             return 0
-        self.building, self.fence, self.run_id, self.group = None, fence, self.server, True
+        self.building, self.fence, self.group = None, fence, True
         self.act_no, self.shown = snapshot.act_no, snapshot.shown.copy()
         return 1
 
