@@ -28,14 +28,10 @@ async def _sheet(session: AsyncSession, room: str, status: int = 200) -> Respons
 
 
 async def show(request: Request) -> Response:
-    """GET /v1/rooms/{room}/run-sheet: the sheet; only its version when the asker `have`s that one."""
+    """GET /v1/rooms/{room}/run-sheet: the sheet; only its tag when the asker `have`s that one."""
     await security.staff(request, "run_sheet")
-    room = request.path_params["room"]
     async with request.state.db.begin() as session:
-        have = request.query_params.get("have")
-        if have is not None and have == str(version := await queries.version(session, room)):
-            return _json({"version": version, "same": True})
-        return await _sheet(session, room)
+        return _json(await queries.sheet(session, request.path_params["room"], utc_now(), request.query_params.get("have")))
 
 
 async def export(request: Request) -> Response:

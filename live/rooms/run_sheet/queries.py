@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from live.catalog.queries import SkuFacts, skus_named
 from live.infra.db import epoch_ms
 from live.people.tables import Staff
 from live.rooms import queries as rooms
@@ -33,20 +34,29 @@ async def version(session: AsyncSession, room_id: str) -> int:
     return (await session.execute(select(col(RunSheet.version)).where(col(RunSheet.room_id) == room_id))).scalar_one_or_none() or 0
 
 
-async def sheet(session: AsyncSession, room_id: str, now: datetime) -> dict[str, Any]:
-    """A room's run sheet as doors show it. Times in epoch ms, `late` in seconds (early: negative), `length` in minutes. Refusal(NOT_FOUND).
+def tag(number: int, began: int | None) -> str:
+    """What of a sheet a console has seen: its version, and the show its times count from."""
+    return f"{number}.{began or 0}"
 
-    `late` is that of the last row that was started in this show; a row's own stands with it.
+
+async def sheet(session: AsyncSession, room_id: str, now: datetime, have: str | None = None) -> dict[str, Any]:
+    """A room's run sheet as doors show it; only its tag for a console that `have`s it already. Refusal(NOT_FOUND).
+
+    Times in epoch ms, `length` in minutes, `late` in seconds (early: negative): that of the last row that was started in this show, a
+    row's own stands with it. `name`: of the goods it is about.
     """
     room = await rooms.room(session, room_id)
-    number = await version(session, room_id)  # before the rows: it may be older than they are, never newer
+    began = epoch_ms(room.started_at) if room.started_at and room.phase == "live" else None
+    seen = tag(await version(session, room_id), began)  # before the rows: it may be older than they are, never newer
+    if have == seen:
+        return {"tag": seen, "same": True}
     found = await rows(session, room_id)
     people = await names(session, [row.by_staff for row in found])
-    began = epoch_ms(room.started_at) if room.started_at and room.phase == "live" else None
-    shown = [_row(row, people, began) for row in found]
+    goods = await skus_named(session, [str(row.settings["sku"]) for row in found if row.settings.get("sku")])
+    shown = [_row(row, people, goods, began) for row in found]
     last = max((row for row in shown if row["late"] is not None), key=lambda row: row["at"], default=None)
     return {
-        "version": number,
+        "tag": seen,
         "phase": room.phase,
         "began": began,
         "now": epoch_ms(now),
@@ -57,10 +67,12 @@ async def sheet(session: AsyncSession, room_id: str, now: datetime) -> dict[str,
     }
 
 
-def _row(row: RunRow, people: dict[int, str], began: int | None) -> dict[str, Any]:
+def _row(row: RunRow, people: Mapping[int, str], goods: Mapping[str, SkuFacts], began: int | None) -> dict[str, Any]:
     at = epoch_ms(row.at) if row.at else None
+    about = goods.get(str(row.settings.get("sku")))
     return plain(row) | {
         "id": row.id,
+        "name": about.title if about else None,
         "state": row.state,
         "version": row.version,
         "offer": row.offer_id,
