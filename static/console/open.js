@@ -7,14 +7,14 @@ import { Button, Field } from "/static/shared/parts.js";
 import { useForm, Whole, Yuan, Left, toFen, toWhole, toYuan } from "/static/login/forms.js";
 import { SkuChoice, StockByStore, stockBody, stockFaults, Minutes, limitFaults, titleOf } from "./goods.js";
 
-/** {send, above}: other words on the button and what stands above the fields, where a form is filled in for later. */
+/** {title, send, above}: other words over it and on the button, and what stands above the fields, where a form is filled in for later. */
 export const Later = createContext(null);
 
 /** The frame of each form: what is typed is not lost by a slip beside it. */
 export function FormSheet({ title, form, send: now, onClose, wide, children }) {
   const later = useContext(Later);
   const send = later?.send || now;
-  return html`<${Sheet} title=${title} onClose=${onClose} wide=${wide} firm cls="form-sheet" foot=${html`
+  return html`<${Sheet} title=${later ? `${later.title} · ${title}` : title} onClose=${onClose} wide=${wide} firm cls="form-sheet" foot=${html`
     <button type="button" class="btn" onClick=${onClose}>${t("console.cancel")}</button>
     <button type="submit" form="the-form" class="btn btn-primary" disabled=${form.busy}>${form.busy && html`<span class="spin"></span>`}${send}</button>`}>
     <form id="the-form" class="form" onSubmit=${form.submit} novalidate>${later?.above}${children}<${Left} form=${form} /></form>

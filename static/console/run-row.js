@@ -68,7 +68,7 @@ function Filled({ studio, row, skus, onClose }) {
     <${Text} label=${t("run.note")} value=${note} onInput=${setNote} maxlength="500" placeholder=${t("run.note_hint")} />
   </div>`;
   const Form = FORMS[row.kind];
-  return html`<${Later.Provider} value=${{ send: t("run.save"), above }}><${Form} studio=${planner} onClose=${onClose} /><//>`;
+  return html`<${Later.Provider} value=${{ title: t("run.title"), send: t("run.save"), above }}><${Form} studio=${planner} onClose=${onClose} /><//>`;
 }
 
 async function save(studio, row, settings, { minute, note }) {

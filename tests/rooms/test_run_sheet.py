@@ -147,7 +147,7 @@ async def test_of_200_presses_on_two_consoles_one_starts_the_row(xiaoman: Host, 
 
 
 async def test_a_row_changed_while_it_is_started_is_started_as_it_was_seen_or_not_at_all(xiaoman: Host, zhou: Host) -> None:
-    for round_ in range(6):
+    for round_ in range(4):
         await xiaoman.ask("/rows", row("coupon", COUPON | {"off": 100 + round_}, minute=round_))
         await zhou.look()
         seen, dice = xiaoman.row(round_), random.Random(round_)
@@ -283,12 +283,12 @@ async def test_a_second_console_asks_only_for_news(xiaoman: Host, zhou: Host) ->
 
 
 async def test_any_edits_keep_the_order_of_minutes_and_what_was_decided_stays(xiaoman: Host) -> None:
-    """Twelve hosts' worth of clicks, drawn once and for all: states go one way, a refused act changes nothing, each success counts one."""
+    """Clicks drawn once and for all: states go one way, a refused act changes nothing, each success counts one."""
     dice, host = random.Random(20261122), xiaoman
     await host.ask("/rows", row("coupon", COUPON))
     decided: dict[int, Sheet] = {}
     done: Counter[str] = Counter()
-    for _ in range(90):
+    for _ in range(80):
         before = await host.look()
         verb = dice.choice(["add", "change", "move", "delete", "duplicate", "start", "skip"])
         rows = before["rows"]

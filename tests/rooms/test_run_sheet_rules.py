@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -66,6 +66,7 @@ class Plan(RuleBasedStateMachine):
 
 
 TestPlan = Plan.TestCase
+TestPlan.settings = settings(max_examples=40)
 
 
 def test_a_row_moved_keeps_its_minute_when_its_neighbours_let_it() -> None:
