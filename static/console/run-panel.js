@@ -123,7 +123,6 @@ export function RunPanel({ studio, onClose }) {
   const { sheet, error, rows } = studio.run;
   const [open, setOpen] = useState(null);
   const [form, setForm] = useState(null); // the row that is filled in
-  if (form) return html`<${RowForm} studio=${studio} row=${form} onClose=${() => setForm(null)} />`;
   const last = rows.length ? rows[rows.length - 1].minute : -5;
   const adds = html`<div class="run-add" role="group" aria-label=${t("run.add")}>${Object.keys(FORMS).map((kind) => html`
     <button key=${kind} type="button" class="btn btn-sm" onClick=${() => setForm({ kind, minute: last + 5 })}>+ ${t(kindKey(kind))}</button>`)}</div>`;
@@ -134,5 +133,6 @@ export function RunPanel({ studio, onClose }) {
       ${!rows.length && html`<${Empty} title=${t("run.empty")} text=${t("run.empty_text")} />`}
       <ol class="run-rows">${rows.map((row, n) => html`<${Row} key=${row.id} studio=${studio} row=${row} n=${n} open=${open === row.id} setOpen=${setOpen} edit=${setForm} />`)}</ol>
       <${Bring} studio=${studio} />`}
-  <//>`;
+  <//>
+  ${form && html`<${RowForm} studio=${studio} row=${form} onClose=${() => setForm(null)} />`}`;
 }

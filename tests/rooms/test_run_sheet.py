@@ -39,7 +39,9 @@ class Host:
         self.sheet: Sheet = {"rows": []}
 
     async def ask(self, path: str, body: Sheet | None = None, method: str = "POST") -> tuple[int, Any]:
-        status, answer = await self.doors.ask(method, SHEET + path, body or {}, self.cookie)
+        status = 503
+        while status == 503:  # hundreds at once on a slow machine: whoever finds no connection asks again, as pages do
+            status, answer = await self.doors.ask(method, SHEET + path, body or {}, self.cookie)
         if "rows" in answer and "tag" in answer:
             self.sheet = answer
         return status, answer.get("no", answer)
