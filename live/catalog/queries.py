@@ -74,6 +74,12 @@ async def skus(session: AsyncSession, ids: Sequence[int]) -> dict[int, SkuFacts]
     return {row[0]: SkuFacts(*row) for row in rows}
 
 
+async def skus_named(session: AsyncSession, codes: Sequence[str]) -> dict[str, SkuFacts]:
+    """SKUs by code; inactive ones too, since old plans name them."""
+    rows = (await session.execute(_facts().where(col(Sku.code).in_(list(codes))))).all()
+    return {row[1]: SkuFacts(*row) for row in rows}
+
+
 async def active_skus(session: AsyncSession) -> list[SkuFacts]:
     """Everything on sale, in the order of the shelves."""
     query = _facts().where(col(Sku.active)).order_by(col(Category.position), col(Product.id), col(Sku.id))

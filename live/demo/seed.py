@@ -10,6 +10,7 @@ import csv
 import io
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,6 +22,8 @@ from live.people.queries import staff_by_account
 from live.people.staff import actions as staff
 from live.people.staff.passwords import passwords
 from live.rooms.actions import create_room
+from live.rooms.forms import RowForm
+from live.rooms.run_sheet.actions import add_all
 from live.rooms.tables import Room
 from live.settings import Settings, settings
 from live.stock.importer import import_csv
@@ -101,6 +104,26 @@ PRODUCTS = (  # shelf, code (also the picture's), zh, en, ((SKU, zh, en, yuan), 
         (("2", "2 条", "set of 2", "45.00"), ("4", "4 条", "set of 4", "85.00")),
     ),
 )
+PLAN: tuple[dict[str, Any], ...] = (  # the show's run sheet: minute, kind, settings as the console's forms take them, note
+    {
+        "minute": 0, "kind": "coupon", "settings": {"off": 500, "threshold": 3000, "total": 60, "minutes": 10},
+        "note": "先发券，聚一聚人气 / Coupons first, to gather everybody",
+    },
+    {
+        "minute": 5, "kind": "sale",
+        "settings": {"sku": "crab-4", "fen": 13800, "per_person": 2, "stock": {"jingan": 12, "xuhui": 12, "qibao": 12}, "minutes": 8},
+        "note": "开箱看蟹，报产地和重量 / Open a box, name the lake and the weight",
+    },
+    {"minute": 6, "kind": "pin", "settings": {"sku": "crab-4"}, "note": ""},
+    {
+        "minute": 20, "kind": "group",
+        "settings": {
+            "sku": "mug-pair", "per_person": 1, "stock": {"jingan": 10, "lujiazui": 10}, "size": 20, "minimum": 6,
+            "tiers": [{"seats": 0, "fen": 12800}, {"seats": 6, "fen": 10800}, {"seats": 12, "fen": 9800}], "minutes": 10,
+        },
+        "note": "压轴团购，催满 12 人 / The last one: push for 12",
+    },
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +157,7 @@ async def seed(db: Database, now: datetime, given: Settings | None = None) -> De
         if await session.get(Room, ROOM) is None:
             title = {"title_zh": "鲜活生活馆 · 周末直播", "title_en": "Fresh & Home, live this weekend"}
             await create_room(session, room_id=ROOM, **title, play_url="/media/show/index.m3u8", poster="/media/poster.svg")
+            await add_all(session, ROOM, [RowForm.model_validate(row) for row in PLAN], chosen, now)
     clerks = {code: f"clerk-{code}" for code, *_ in STORES}
     return DemoShop(ROOM, tuple(clerks), wanted, (*ACCOUNTS, *clerks.values()) if kept else (), clerks if kept else {}, PASSWORD)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+from live.demo.client import key
 from live.demo.doors import Doors
 
 
@@ -43,6 +44,15 @@ class Host(Member):
     async def stop(self) -> None:
         """Close the show, and with it every offer."""
         await self.doors.post(f"/v1/rooms/{self.room}/stop")
+
+    async def run_sheet(self) -> dict[str, Any]:
+        """The show's plan, row by row."""
+        return dict(await self.doors.get(f"/v1/rooms/{self.room}/run-sheet"))
+
+    async def start_row(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Start a row as it was seen; the sheet as it is then. Raises RefusedError(state) when somebody was there before."""
+        body = {"version": row["version"], "key": key()}
+        return dict(await self.doors.post(f"/v1/rooms/{self.room}/run-sheet/rows/{row['id']}/start", body))
 
     async def pin(self, offer: int | None) -> None:
         """Explain this now."""

@@ -251,8 +251,13 @@ async def body(request: Request, model: type[Model], limit: int = BODY_BYTES) ->
             raise Refusal(Code.TOO_LARGE, limit=limit)
     if b"\\u0000" in raw:
         raise Refusal(Code.BAD_REQUEST, field="body", why="contains NUL")  # PostgreSQL's text cannot hold it
+    return parse(model, bytes(raw))
+
+
+def parse(model: type[Model], raw: bytes) -> Model:
+    """JSON as `model`, strictly. Raises Refusal(BAD_REQUEST field why)."""
     try:
-        return model.model_validate_json(bytes(raw), strict=True)
+        return model.model_validate_json(raw, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         if first["type"] == "json_invalid":

@@ -16,3 +16,9 @@ async def kind_of(session: AsyncSession, offer_id: int) -> str:
     if kind is None:
         raise Refusal(Code.NOT_FOUND, what="offer")
     return kind
+
+
+async def newest_open(session: AsyncSession, room_id: str, sku_id: int) -> int | None:
+    """The offer of this SKU that was opened last in a room and is still open."""
+    query = select(col(Offer.id)).where(col(Offer.room_id) == room_id, col(Offer.sku_id) == sku_id, col(Offer.phase) == "open")
+    return (await session.execute(query.order_by(col(Offer.id).desc()).limit(1))).scalar_one_or_none()

@@ -26,6 +26,7 @@ MAY: dict[str, frozenset[str]] = {
     "sale.open": _SHOW,
     "coupon.open": _SHOW,
     "group.open": _SHOW,
+    "run_sheet": _SHOW,
     "offer.end": _SHOW,
     "offer.list": _SHOW,
     "stock.add": _SHOW,

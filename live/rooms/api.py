@@ -18,11 +18,11 @@ from live.infra.db import utc_now
 from live.offers.actions import add_stock
 from live.offers.queries import kind_of
 from live.offers.tables import Offer
-from live.promotions.coupon.actions import end_coupon, open_coupon
-from live.promotions.flash_sale.actions import end_sale, open_sale
-from live.promotions.group_buy.actions import end_group, open_group
+from live.promotions.coupon.actions import end_coupon
+from live.promotions.flash_sale.actions import end_sale
+from live.promotions.group_buy.actions import end_group
 from live.protocol.codes import Code, Refusal
-from live.rooms import actions, forms, queries
+from live.rooms import actions, acts, forms, queries
 from live.stock.queries import store_view, stores
 
 _CHAT_ID = re.compile(r"c[0-9]+-[0-9]+")
@@ -98,54 +98,18 @@ async def pin(request: Request) -> Response:
         return _json(queries.view(await actions.pin(session, request.path_params["room"], form.offer)))
 
 
-async def _live(session: AsyncSession, room_id: str) -> str:
-    room = await queries.room(session, room_id, lock="share")  # a show that is being stopped ends what was opened before
-    if room.phase != "live":
-        raise Refusal(Code.ROOM_CLOSED, phase=room.phase)
-    return room.id
+def _opening(kind: str) -> Callable[[Request], Awaitable[Response]]:
+    """The door that opens an offer of this kind."""
+    act = acts.ACTS[kind]
 
+    async def door(request: Request) -> Response:
+        await security.staff(request, f"{kind}.open")
+        form = await security.body(request, act.form)
+        async with request.state.db.begin() as session:
+            room = await queries.live_room(session, request.path_params["room"])
+            return _json({"offer": await act.start(session, room.id, form, request.state.settings, utc_now())}, 201)
 
-async def sale(request: Request) -> Response:
-    """POST /v1/rooms/{room}/sales."""
-    await security.staff(request, "sale.open")
-    form = await security.body(request, forms.SaleForm)
-    config = request.state.settings
-    async with request.state.db.begin() as session:
-        room = await _live(session, request.path_params["room"])
-        offer = await open_sale(
-            session, room_id=room, sku=form.sku, fen=form.fen, per_person=form.per_person, stock=form.stock, minutes=form.minutes,
-            hold_seconds=config.flash_hold_seconds, floor_seconds=config.hold_floor_seconds,
-            waitlist_seconds=config.waitlist_hold_seconds, now=utc_now(),
-        )  # fmt: skip
-        return _json({"offer": offer.id}, 201)
-
-
-async def coupon(request: Request) -> Response:
-    """POST /v1/rooms/{room}/coupons."""
-    await security.staff(request, "coupon.open")
-    form = await security.body(request, forms.CouponForm)
-    async with request.state.db.begin() as session:
-        room = await _live(session, request.path_params["room"])
-        offer = await open_coupon(
-            session, room_id=room, off=form.off, threshold=form.threshold, total=form.total, per_person=form.per_person,
-            minutes=form.minutes, now=utc_now(),
-        )  # fmt: skip
-        return _json({"offer": offer.id}, 201)
-
-
-async def group(request: Request) -> Response:
-    """POST /v1/rooms/{room}/groups."""
-    await security.staff(request, "group.open")
-    form = await security.body(request, forms.GroupForm)
-    config = request.state.settings
-    tiers = [{"seats": tier.seats, "fen": tier.fen} for tier in form.tiers]
-    async with request.state.db.begin() as session:
-        room = await _live(session, request.path_params["room"])
-        offer = await open_group(
-            session, room_id=room, sku=form.sku, per_person=form.per_person, stock=form.stock, size=form.size, minimum=form.minimum,
-            tiers=tiers, minutes=form.minutes, hold_seconds=config.hold_seconds, floor_seconds=config.hold_floor_seconds, now=utc_now(),
-        )  # fmt: skip
-        return _json({"offer": offer.id}, 201)
+    return door
 
 
 async def offers(request: Request) -> Response:
@@ -208,9 +172,9 @@ routes = [
     Route("/v1/rooms/{room}/start", start, methods=["POST"]),
     Route("/v1/rooms/{room}/stop", stop, methods=["POST"]),
     Route("/v1/rooms/{room}/pin", pin, methods=["POST"]),
-    Route("/v1/rooms/{room}/sales", sale, methods=["POST"]),
-    Route("/v1/rooms/{room}/coupons", coupon, methods=["POST"]),
-    Route("/v1/rooms/{room}/groups", group, methods=["POST"]),
+    Route("/v1/rooms/{room}/sales", _opening("sale"), methods=["POST"]),
+    Route("/v1/rooms/{room}/coupons", _opening("coupon"), methods=["POST"]),
+    Route("/v1/rooms/{room}/groups", _opening("group"), methods=["POST"]),
     Route("/v1/rooms/{room}/offers", offers, methods=["GET"]),
     Route("/v1/rooms/{room}/mute", mute, methods=["POST"]),
     Route("/v1/rooms/{room}/comments/{id}/withdraw", withdraw, methods=["POST"]),

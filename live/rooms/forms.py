@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from live.rooms.run_sheet.rules import LAST_MINUTE, MOST_ROWS
 
 RoomId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,32}$")]
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
@@ -105,3 +107,54 @@ class MuteForm(Form):
     who: Annotated[str, StringConstraints(pattern=r"^[gp]:[A-Za-z0-9_-]{1,64}$")]
     minutes: Annotated[int, Field(ge=1, le=525_600)] | None = None
     on: bool = True
+
+
+class PinProduct(Form):
+    """Explain the newest open offer of these goods (None: nothing). A plan is made before there are offers to name."""
+
+    sku: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None
+
+
+class RowForm(Form):
+    """A row of a run sheet. `settings` are what the form of its `kind` takes; `minute` counts from the show's start."""
+
+    minute: Annotated[int, Field(ge=0, le=LAST_MINUTE)]
+    kind: str
+    settings: dict[str, Any]
+    note: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)] = ""
+
+
+class RowChange(RowForm):
+    """A whole row anew. `version`: of the row as it was seen."""
+
+    version: int
+
+
+class RowSeen(Form):
+    """The row as it was seen: whoever has not seen its last change decides nothing about it."""
+
+    version: int
+
+
+class RowMove(RowSeen):
+    """To stand before another row; None: last."""
+
+    before: int | None
+
+
+class RowStart(RowSeen):
+    """`key`: of this press of the button, so that a resend is not a second one."""
+
+    key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+
+
+class RowsForm(Form):
+    """Rows to add, all or none."""
+
+    rows: Annotated[list[RowForm], Field(min_length=1, max_length=MOST_ROWS)]
+
+
+class CopyForm(Form):
+    """The room whose rows to add."""
+
+    room: RoomId

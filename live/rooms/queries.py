@@ -23,6 +23,14 @@ async def room(session: AsyncSession, room_id: str, lock: Literal["", "share", "
     return found
 
 
+async def live_room(session: AsyncSession, room_id: str) -> Room:
+    """A room that is live, and stays so until this transaction ends: a stop ends what was opened before it. Refusal(ROOM_CLOSED phase)."""
+    found = await room(session, room_id, lock="share")
+    if found.phase != "live":
+        raise Refusal(Code.ROOM_CLOSED, phase=found.phase)
+    return found
+
+
 async def rooms(session: AsyncSession) -> list[Room]:
     """Every room: live ones first, then the newest."""
     found = list((await session.execute(select(Room))).scalars())

@@ -38,6 +38,7 @@ from live.pickup import api as pickup
 from live.pickup.queries import pickup_view
 from live.protocol.codes import Code, Refusal
 from live.rooms import api as rooms
+from live.rooms.run_sheet import api as run_sheet
 from live.settings import Settings, settings
 from live.stock import api as stock
 from live.web import ops, pages
@@ -175,8 +176,8 @@ def make_app(config: Settings) -> Starlette:
 
     return Starlette(
         routes=[
-            *people.routes, *stock.routes, *rooms.routes, *offers.routes, *waitlist.routes, *orders.routes, *payments.routes,
-            *pickup.routes, *ops.routes, *pages.routes(config),
+            *people.routes, *stock.routes, *rooms.routes, *run_sheet.routes, *offers.routes, *waitlist.routes, *orders.routes,
+            *payments.routes, *pickup.routes, *ops.routes, *pages.routes(config),
         ],
         middleware=[Middleware(SafeHeaders, config=config)],
         exception_handlers={

@@ -1,7 +1,6 @@
 // Opening a group buy: the price falls with the seats that are paid for. The ladder is checked here as the server checks it.
 import { html } from "/static/shared/dom.js";
 import { t, money } from "/static/shared/i18n.js";
-import { toast } from "/static/shared/toast.js";
 import { useForm, Whole, Yuan, toFen, toWhole, toYuan } from "/static/login/forms.js";
 import { SkuChoice, StockByStore, stockBody, stockFaults, Minutes, limitFaults, titleOf } from "./goods.js";
 import { FormSheet, withMinutes } from "./open.js";
@@ -68,11 +67,11 @@ function Tiers({ form }) {
 }
 
 export function OpenGroup({ studio, onClose }) {
-  const form = useForm({ sku: null, per_person: "1", minutes: "15", size: "", minimum: "", tiers: [{ seats: "0", fen: "" }, { seats: "", fen: "" }], stock: {} }, check, async (v) => {
+  const form = useForm({ sku: null, per_person: "1", minutes: "15", size: "", minimum: "", tiers: [{ seats: "0", fen: "" }, { seats: "", fen: "" }], stock: {}, ...studio.typed }, check, async (v) => {
     const tiers = v.tiers.map((tier, n) => ({ seats: n ? toWhole(tier.seats) : 0, fen: toFen(tier.fen) }));
     const body = { sku: v.sku.code, per_person: toWhole(v.per_person), stock: stockBody(v.stock), size: toWhole(v.size), minimum: toWhole(v.minimum), tiers };
     await studio.open("groups", withMinutes(body, v.minutes));
-    toast(t("console.group_opened", { name: titleOf(v.sku) }), "good");
+    studio.opened(t("console.group_opened", { name: titleOf(v.sku) }));
     onClose();
   });
   const { values, set } = form;

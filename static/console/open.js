@@ -1,5 +1,5 @@
 // Opening a sale and dropping a coupon; adding stock to what is open. Prices are typed in yuan and sent in fen.
-import { html, useState } from "/static/shared/dom.js";
+import { html, useState, useContext, createContext } from "/static/shared/dom.js";
 import { t, pick, money } from "/static/shared/i18n.js";
 import { toast } from "/static/shared/toast.js";
 import { Sheet } from "/static/shared/dialog.js";
@@ -7,12 +7,17 @@ import { Button, Field } from "/static/shared/parts.js";
 import { useForm, Whole, Yuan, Left, toFen, toWhole, toYuan } from "/static/login/forms.js";
 import { SkuChoice, StockByStore, stockBody, stockFaults, Minutes, limitFaults, titleOf } from "./goods.js";
 
+/** {title, send, above}: other words over it and on the button, and what stands above the fields, where a form is filled in for later. */
+export const Later = createContext(null);
+
 /** The frame of each form: what is typed is not lost by a slip beside it. */
-export function FormSheet({ title, form, send, onClose, wide, children }) {
-  return html`<${Sheet} title=${title} onClose=${onClose} wide=${wide} firm cls="form-sheet" foot=${html`
+export function FormSheet({ title, form, send: now, onClose, wide, children }) {
+  const later = useContext(Later);
+  const send = later?.send || now;
+  return html`<${Sheet} title=${later ? `${later.title} · ${title}` : title} onClose=${onClose} wide=${wide} firm cls="form-sheet" foot=${html`
     <button type="button" class="btn" onClick=${onClose}>${t("console.cancel")}</button>
     <button type="submit" form="the-form" class="btn btn-primary" disabled=${form.busy}>${form.busy && html`<span class="spin"></span>`}${send}</button>`}>
-    <form id="the-form" class="form" onSubmit=${form.submit} novalidate>${children}<${Left} form=${form} /></form>
+    <form id="the-form" class="form" onSubmit=${form.submit} novalidate>${later?.above}${children}<${Left} form=${form} /></form>
   <//>`;
 }
 
@@ -21,7 +26,7 @@ export const withMinutes = (body, minutes) => (minutes ? { ...body, minutes: toW
 
 export function OpenSale({ studio, onClose }) {
   const form = useForm(
-    { sku: null, fen: "", per_person: "1", minutes: "", stock: {} },
+    { sku: null, fen: "", per_person: "1", minutes: "", stock: {}, ...studio.typed },
     (v) => ({
       sku: v.sku ? "" : t("console.need_goods"),
       fen: !v.sku || toFen(v.fen) > 0 ? "" : t("console.need_price"),
@@ -30,7 +35,7 @@ export function OpenSale({ studio, onClose }) {
     }),
     async (v) => {
       await studio.open("sales", withMinutes({ sku: v.sku.code, fen: toFen(v.fen), per_person: toWhole(v.per_person), stock: stockBody(v.stock) }, v.minutes));
-      toast(t("console.sale_opened", { name: titleOf(v.sku) }), "good");
+      studio.opened(t("console.sale_opened", { name: titleOf(v.sku) }));
       onClose();
     },
   );
@@ -55,7 +60,7 @@ export function OpenSale({ studio, onClose }) {
 
 export function OpenCoupon({ studio, onClose }) {
   const form = useForm(
-    { off: "", threshold: "", total: "100", per_person: "1", minutes: "10" },
+    { off: "", threshold: "", total: "100", per_person: "1", minutes: "10", ...studio.typed },
     (v) => {
       const [off, threshold] = [toFen(v.off), v.threshold ? toFen(v.threshold) : 0];
       return {
@@ -68,7 +73,7 @@ export function OpenCoupon({ studio, onClose }) {
     async (v) => {
       const body = { off: toFen(v.off), threshold: v.threshold ? toFen(v.threshold) : 0, total: toWhole(v.total), per_person: toWhole(v.per_person) };
       await studio.open("coupons", withMinutes(body, v.minutes));
-      toast(t("console.coupon_opened"), "good");
+      studio.opened(t("console.coupon_opened"));
       onClose();
     },
   );

@@ -5,6 +5,7 @@ import { refused, toast } from "/static/shared/toast.js";
 import { confirm } from "/static/shared/dialog.js";
 import { Bar, Button, Countdown, Empty, Picture, Price, Spinner } from "/static/shared/parts.js";
 import { Key } from "./keys.js";
+import { Cue } from "./run-cue.js";
 
 const LOW = 0.2; // of the total: below this a store's stock is marked
 
@@ -132,7 +133,8 @@ export function Shelf({ studio, may, onOpen, onStock }) {
       <button type="button" class="btn launch-coupon" disabled=${!studio.live} onClick=${() => onOpen("coupon")}>${t("console.open_coupon")}<${Key} of="C" /></button>
       <button type="button" class="btn launch-group" disabled=${!studio.live} onClick=${() => onOpen("group")}>${t("console.open_group")}<${Key} of="G" /></button>
       <button type="button" class="btn btn-quiet launch-next" disabled=${!open.length} onClick=${() => pinTo(studio, nextPin(offers, studio.view.pin))}>${t("console.pin_next")}<${Key} of="P" /></button>
-    </div>`}
+    </div>
+    <${Cue} studio=${studio} onOpen=${() => onOpen("run")} />`}
     <div class="panel-body">
       ${!known ? html`<${Spinner} />` : !open.length && html`<${Empty} title=${t("console.shelf_empty")} text=${t(studio.live ? "console.shelf_empty_live" : "console.shelf_empty_text")} />`}
       ${cards(open)}

@@ -2,11 +2,14 @@
 import { Listeners } from "/static/shared/dom.js";
 import { LiveRoom } from "/static/sdk/live.js";
 import { doors } from "/static/login/session.js";
+import { toast } from "/static/shared/toast.js";
 import { gauged } from "./gauge.js";
+import { RunSheet } from "./run-sheet.js";
 
 const FIGURES = 3_000; // ms between two askings for the figures
 const SOON = 1_000; // ms at least between two, when something happened
 const OFFERS = 15_000; // ms; allotments change by our own acts only, other consoles of this room are why it is asked at all
+const RUN_SHEET = 2_000; // ms; a second host's edits are seen within them, their starts at once
 const DRAW = 100; // ms between two drawings: the room's own tick
 const COMMENTS = 400; // kept on the page; older ones are in the archive
 const SAMPLES = 200; // of the curves: ten minutes at 3 s
@@ -32,6 +35,7 @@ export class Studio extends Listeners {
     this.samples = []; // {at, viewers, orders}
     this.rtt = null;
     this.timers = {};
+    this.run = new RunSheet(this.path, () => this.draw());
     this.held = null; // {token, expires (epoch ms)}
     this.room = new LiveRoom({ url: place.hub_url, room: id, token: (anew) => this.#token(anew), socket: gauged((ms) => this.#gauge(ms)) });
     this.#listen();
@@ -42,6 +46,7 @@ export class Studio extends Listeners {
     if (!this.may.run) return;
     this.#turn("figures", FIGURES, () => this.askFigures());
     this.#turn("offers", OFFERS, () => this.askOffers());
+    this.#turn("run", RUN_SHEET, () => this.run.ask());
     this.#turn("refunds", 2 * FIGURES, () => this.askRefunds());
   }
 
@@ -60,6 +65,7 @@ export class Studio extends Listeners {
   #event(type, body) {
     if (type === "comment.withdrawn") this.#withdrawn(body.id);
     else if (type.startsWith("offer.") || type === "team.done") this.askOffers();
+    if (this.may.run && /^(offer|room)\.(opened|closed|pinned)$/.test(type)) this.run.ask();
     if (Date.now() - this.figuresAt > SOON) this.askFigures();
   }
 
@@ -191,6 +197,8 @@ export class Studio extends Listeners {
     this.askOffers();
     return made.offer;
   }
+
+  opened = (text) => toast(text, "good");
 
   async end(offer) {
     await doors.post(`/v1/offers/${offer}/end`);

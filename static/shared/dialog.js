@@ -1,5 +1,5 @@
 // Bottom sheet on a phone, dialog on a desk. Traps the focus, closes on Esc and on the backdrop, gives the focus back.
-import { html, useEffect, useRef, useId, useState, cls, render } from "./dom.js";
+import { html, useLayoutEffect, useRef, useId, useState, cls, render } from "./dom.js";
 import { t } from "./i18n.js";
 
 const open = []; // sheets on screen; only the topmost listens to the keyboard
@@ -15,7 +15,7 @@ export function Sheet({ title, onClose, children, foot, wide = false, firm = fal
   const close = useRef(onClose);
   close.current = onClose;
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement;
     const me = {};
     open.push(me);

@@ -23,6 +23,10 @@ SOUND: dict[str, Row] = {
     },
     "room": {"id": "r1", "title_zh": "间", "title_en": "Room", "phase": "live"},
     "offer": {"id": 1, "room_id": "r1", "kind": "sale", "phase": "open", "sku_id": 1, "fen": 5000, "per_person": 2},
+    "run_sheet": {"room_id": "r1", "version": 3},
+    "run_row": {
+        "id": 1, "room_id": "r1", "place": 0, "minute": 5, "kind": "sale", "state": "STARTED", "offer_id": 1, "at": AT, "by_staff": 1,
+    },
     "movement": {"offer_id": 1, "location": "S1", "move_no": 1, "kind": "HOLD", "qty": 10, "rid": "rid1"},
     "allotment": {"offer_id": 1, "location": "S1", "total": 10, "taken": 10, "move_no": 1},
     "movement_seal": {"offer_id": 1, "location": "S1", "from_no": 1, "to_no": 1, "previous": "0", "hash": "1"},
@@ -88,6 +92,10 @@ BROKEN: dict[str, list[Row]] = {
     "ck_refund_state": [{"state": "PENDING"}],
     "ck_room_id": [{"id": "R1"}, {"id": ""}, {"id": "r" * 33}, {"id": "r{1}"}],
     "ck_room_phase": [{"phase": "paused"}],
+    "ck_run_row_at": [{"at": None}, {"state": "PLANNED", "offer_id": None}],
+    "ck_run_row_minute": [{"minute": -1}],
+    "ck_run_row_offer": [{"state": "SKIPPED"}],
+    "ck_run_row_state": [{"state": "LOST", "offer_id": None}, {"state": "started", "offer_id": None}],
     "ck_sku_fen": [{"fen": 0}, {"fen": -1}],
     "ck_staff_clerk_has_store": [{"store": None}],
     "ck_staff_role": [{"role": "admin"}],
@@ -103,6 +111,7 @@ BROKEN: dict[str, list[Row]] = {
 
 # Unique key -> (table, what differs from the sound row; all other keys differ, so only this one can refuse it).
 SECOND: dict[str, tuple[str, Row]] = {
+    "uq_run_row_offer": ("run_row", {"id": 2, "place": 1}),
     "uq_movement_cause": ("movement", {"move_no": 2}),
     "pk_movement": ("movement", {"rid": "rid2"}),
     "uq_orders_rid": ("orders", {"id": 2, "no": "A2"}),

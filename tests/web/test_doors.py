@@ -38,6 +38,17 @@ STAFF: dict[tuple[str, str], str] = {
     ("POST", "/v1/rooms/{room}/coupons"): SHOW,
     ("POST", "/v1/rooms/{room}/groups"): SHOW,
     ("GET", "/v1/rooms/{room}/offers"): SHOW,
+    ("GET", "/v1/rooms/{room}/run-sheet"): SHOW,
+    ("GET", "/v1/rooms/{room}/run-sheet/export"): SHOW,
+    ("POST", "/v1/rooms/{room}/run-sheet/import"): SHOW,
+    ("POST", "/v1/rooms/{room}/run-sheet/copy"): SHOW,
+    ("POST", "/v1/rooms/{room}/run-sheet/rows"): SHOW,
+    ("POST", "/v1/rooms/{room}/run-sheet/rows/{row}"): SHOW,
+    ("POST", "/v1/rooms/{room}/run-sheet/rows/{row}/move"): SHOW,
+    ("POST", "/v1/rooms/{room}/run-sheet/rows/{row}/delete"): SHOW,
+    ("POST", "/v1/rooms/{room}/run-sheet/rows/{row}/duplicate"): SHOW,
+    ("POST", "/v1/rooms/{room}/run-sheet/rows/{row}/start"): SHOW,
+    ("POST", "/v1/rooms/{room}/run-sheet/rows/{row}/skip"): SHOW,
     ("POST", "/v1/rooms/{room}/mute"): TALK,
     ("POST", "/v1/rooms/{room}/comments/{id}/withdraw"): TALK,
     ("POST", "/v1/offers/{id}/end"): SHOW,
@@ -64,7 +75,7 @@ OPEN = {  # anybody's: logins, what a room shows, pages, what operators ask, WeC
     ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/"), ("GET", "/room/{room}"), ("GET", "/console"),
     ("GET", "/console/{room}"), ("GET", "/store"), ("GET", "/hq"), ("GET", "/login"), ("GET", "/favicon.ico"), ("GET", "/media/{path}"),
 }  # fmt: skip
-PLACES = {"{room}": "r1", "{id}": "1", "{ticket_id}": "1", "{no}": "A1", "{key}": "12345678", "{path}": "x"}
+PLACES = {"{room}": "r1", "{id}": "1", "{row}": "1", "{ticket_id}": "1", "{no}": "A1", "{key}": "12345678", "{path}": "x"}
 UNSAFE = [door for door in STAFF if door[0] == "POST"]
 
 

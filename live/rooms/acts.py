@@ -1,0 +1,77 @@
+"""What a host can do on air, kind by kind: the form that is filled in, and what it starts.
+
+The doors of doing it by hand and the run sheet both go through this table, so a kind has one form and one meaning. A new kind is one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from live.offers.queries import newest_open
+from live.promotions.actions import sku_named
+from live.promotions.coupon.actions import open_coupon
+from live.promotions.flash_sale.actions import open_sale
+from live.promotions.group_buy.actions import open_group
+from live.protocol.codes import Code, Refusal
+from live.rooms import actions, forms
+from live.settings import Settings
+
+# (session, room, the filled form, settings, now) → the offer it is about, None when it is about none.
+Start = Callable[[AsyncSession, str, Any, Settings, datetime], Awaitable[int | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One kind of act. `start` raises Refusal(BAD_REQUEST field why) for settings that are wrong whenever they are used."""
+
+    form: type[forms.Form]
+    start: Start
+
+
+async def _pin(session: AsyncSession, room_id: str, form: forms.PinProduct, config: Settings, now: datetime) -> int | None:
+    offer = None
+    if form.sku is not None:
+        offer = await newest_open(session, room_id, (await sku_named(session, form.sku)).id)
+        if offer is None:
+            raise Refusal(Code.NOT_FOUND, what="offer", field="sku")
+    await actions.pin(session, room_id, offer)
+    return offer
+
+
+async def _sale(session: AsyncSession, room_id: str, form: forms.SaleForm, config: Settings, now: datetime) -> int | None:
+    offer = await open_sale(
+        session, room_id=room_id, sku=form.sku, fen=form.fen, per_person=form.per_person, stock=form.stock, minutes=form.minutes,
+        hold_seconds=config.flash_hold_seconds, floor_seconds=config.hold_floor_seconds,
+        waitlist_seconds=config.waitlist_hold_seconds, now=now,
+    )  # fmt: skip
+    return offer.id
+
+
+async def _coupon(session: AsyncSession, room_id: str, form: forms.CouponForm, config: Settings, now: datetime) -> int | None:
+    offer = await open_coupon(
+        session, room_id=room_id, off=form.off, threshold=form.threshold, total=form.total, per_person=form.per_person,
+        minutes=form.minutes, now=now,
+    )  # fmt: skip
+    return offer.id
+
+
+async def _group(session: AsyncSession, room_id: str, form: forms.GroupForm, config: Settings, now: datetime) -> int | None:
+    offer = await open_group(
+        session, room_id=room_id, sku=form.sku, per_person=form.per_person, stock=form.stock, size=form.size, minimum=form.minimum,
+        tiers=[{"seats": tier.seats, "fen": tier.fen} for tier in form.tiers], minutes=form.minutes, hold_seconds=config.hold_seconds,
+        floor_seconds=config.hold_floor_seconds, now=now,
+    )  # fmt: skip
+    return offer.id
+
+
+ACTS: dict[str, Act] = {
+    "pin": Act(forms.PinProduct, _pin),
+    "sale": Act(forms.SaleForm, _sale),
+    "coupon": Act(forms.CouponForm, _coupon),
+    "group": Act(forms.GroupForm, _group),
+}
