@@ -14,12 +14,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from live.infra import security
-from live.infra.db import utc_now
+from live.infra.db import from_ms, utc_now
 from live.offers.actions import add_stock
 from live.offers.queries import kind_of
 from live.offers.tables import Offer
 from live.promotions.coupon.actions import end_coupon, open_coupon
-from live.promotions.flash_sale.actions import end_sale, open_sale
+from live.promotions.flash_sale.actions import end_sale, open_sale, reprice_sale, stop_sale
+from live.promotions.flash_sale.queries import states
 from live.promotions.group_buy.actions import end_group, open_group
 from live.protocol.codes import Code, Refusal
 from live.rooms import actions, forms, queries
@@ -28,6 +29,7 @@ from live.stock.queries import store_view, stores
 _CHAT_ID = re.compile(r"c[0-9]+-[0-9]+")
 
 END: dict[str, Callable[[AsyncSession, int, datetime], Awaitable[Offer]]] = {"sale": end_sale, "coupon": end_coupon, "group": end_group}
+BY_HAND = END | {"sale": stop_sale}
 
 
 def _json(body: Any, status: int = 200) -> Response:
@@ -98,9 +100,10 @@ async def pin(request: Request) -> Response:
         return _json(queries.view(await actions.pin(session, request.path_params["room"], form.offer)))
 
 
-async def _live(session: AsyncSession, room_id: str) -> str:
+async def _live(session: AsyncSession, room_id: str, later: bool = False) -> str:
+    """The room of a show that runs; what opens `later` may be made before the show begins."""
     room = await queries.room(session, room_id, lock="share")  # a show that is being stopped ends what was opened before
-    if room.phase != "live":
+    if room.phase != "live" and not (later and room.phase == "draft"):
         raise Refusal(Code.ROOM_CLOSED, phase=room.phase)
     return room.id
 
@@ -111,9 +114,10 @@ async def sale(request: Request) -> Response:
     form = await security.body(request, forms.SaleForm)
     config = request.state.settings
     async with request.state.db.begin() as session:
-        room = await _live(session, request.path_params["room"])
+        room = await _live(session, request.path_params["room"], later=form.opens is not None)
         offer = await open_sale(
             session, room_id=room, sku=form.sku, fen=form.fen, per_person=form.per_person, stock=form.stock, minutes=form.minutes,
+            per_order=form.per_order, opens_at=None if form.opens is None else from_ms(form.opens), countdown=form.countdown,
             hold_seconds=config.flash_hold_seconds, floor_seconds=config.hold_floor_seconds,
             waitlist_seconds=config.waitlist_hold_seconds, now=utc_now(),
         )  # fmt: skip
@@ -149,11 +153,13 @@ async def group(request: Request) -> Response:
 
 
 async def offers(request: Request) -> Response:
-    """GET /v1/rooms/{room}/offers: every offer with its allotments, newest first."""
+    """GET /v1/rooms/{room}/offers: every offer with its allotments, newest first; `state` of a flash sale, else None."""
     await security.staff(request, "offer.list")
     async with request.state.db.begin() as session:
         room = await queries.room(session, request.path_params["room"])
-        return _json({"offers": await queries.offers(session, room.id)})
+        sales = await states(session, room.id, utc_now())
+        found = await queries.offers(session, room.id)
+        return _json({"offers": [entry | {"state": sales.get(entry["view"]["id"])} for entry in found]})
 
 
 async def end(request: Request) -> Response:
@@ -162,8 +168,17 @@ async def end(request: Request) -> Response:
     await security.body(request, forms.Nothing)
     async with request.state.db.begin() as session:
         kind = await kind_of(session, request.path_params["id"])  # not locked yet: its kind's action locks the team first
-        ended = await END[kind](session, request.path_params["id"], utc_now())
+        ended = await BY_HAND[kind](session, request.path_params["id"], utc_now())
         return _json({"offer": ended.id, "phase": ended.phase})
+
+
+async def price(request: Request) -> Response:
+    """POST /v1/offers/{id}/price: of a flash sale, from now on."""
+    await security.staff(request, "sale.price")
+    form = await security.body(request, forms.PriceForm)
+    async with request.state.db.begin() as session:
+        sale = await reprice_sale(session, request.path_params["id"], form.fen, utc_now())
+        return _json({"offer": sale.id, "fen": sale.fen, "version": sale.price_version})
 
 
 async def more_stock(request: Request) -> Response:
@@ -215,5 +230,6 @@ routes = [
     Route("/v1/rooms/{room}/mute", mute, methods=["POST"]),
     Route("/v1/rooms/{room}/comments/{id}/withdraw", withdraw, methods=["POST"]),
     Route("/v1/offers/{id:int}/end", end, methods=["POST"]),
+    Route("/v1/offers/{id:int}/price", price, methods=["POST"]),
     Route("/v1/offers/{id:int}/stock", more_stock, methods=["POST"]),
 ]
