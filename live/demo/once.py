@@ -19,7 +19,7 @@ import httpx2
 from websockets.exceptions import WebSocketException
 
 from live import launch
-from live.demo.acts import desk, group, room, sale
+from live.demo.acts import desk, group, later, room, sale
 from live.demo.acts.stage import FailedError, Stage, together
 from live.demo.client import LostError
 from live.demo.doors import Doors, LateError, RefusedError
@@ -97,6 +97,7 @@ async def _play(stage: Stage, guests: int) -> None:
     await room.arrive(stage, guests, PEOPLE)
     await room.talk(stage)
     await sale.play(stage)
+    await later.play(stage)
     await room.moderate(stage)
     await group.play(stage)
     await desk.play(stage)
