@@ -24,7 +24,8 @@ from live.offers.watch import watch
 from live.orders.actions import expire_due, payment_arrived
 from live.payments.actions import ask_provider
 from live.promotions.coupon.actions import end_coupon
-from live.promotions.flash_sale.actions import end_sale
+from live.promotions.flash_sale.actions import end_sale, tell_started
+from live.promotions.flash_sale.queries import starting
 from live.promotions.group_buy.actions import close_team, end_group
 from live.protocol.codes import Code, Refusal
 from workers.archive import archive
@@ -78,6 +79,22 @@ async def ask(tools: Tools, now: datetime) -> int:
         await tools.redis.set(key, state, ex=ASKED_TTL_SECONDS)
         log.info("asked the provider", order=order_no, state=state)
     return len(fresh[:ASKED_AT_ONCE])
+
+
+async def start_due(tools: Tools, now: datetime) -> int:
+    """Rooms are told of sales that have started. Nobody waits for this: the turnstile lets buyers in by its own clock."""
+    async with tools.db.begin() as session:
+        due = await starting(session, now)
+    told = 0
+    for offer_id in due:
+        try:
+            async with tools.db.begin() as session:
+                told += await tell_started(session, offer_id, now)
+        except SQLAlchemyError as error:  # as below
+            log.error("start of a sale not told", offer=offer_id, error=repr(error)[:300])
+        else:
+            log.info("sale started", offer=offer_id)
+    return told
 
 
 async def end_due(tools: Tools, now: datetime) -> int:
@@ -160,6 +177,7 @@ Sweep = Callable[[Tools, datetime], Awaitable[int]]
 # Sweep -> (seconds between runs, limit of one run in seconds). A minute must be a multiple of the first.
 SWEEPS: dict[str, tuple[Sweep, int, int]] = {
     "expire": (expire, 1, 10),  # a buyer watches the countdown end, and others wait for the unit
+    "start_due": (start_due, 1, 4),
     "end_due": (end_due, 1, 4),
     "close_teams": (close_teams, 2, 4),
     "archive": (archive, 2, 4),

@@ -25,6 +25,7 @@ STILL_SECONDS = 120.0  # after a person did something
 COUPON_SECONDS = 90.0  # between two drops; slower as the show goes on, since every offer stays on the room's list
 PIN_SECONDS = 40.0
 SALE_MINUTES, GROUP_MINUTES, COUPON_MINUTES = 8, 6, 1
+WAIT = 15  # seconds a sale is counted down to: long enough to be seen, short enough not to bore
 STORES, UNITS = 4, 12  # stores of an offer and its units at each
 SHARE = 4  # an offer takes at most one part in so many of what a store has free
 GROUP = {"size": 24, "minimum": 6}
@@ -100,7 +101,8 @@ class Keeper:
         goods = await self._next_goods()
         if goods is not None:
             code, fen, stock = goods
-            self._opened(await self.host.open_sale(code, _part(fen, 0.75), stock, per_person=2, minutes=SALE_MINUTES))
+            lasts = {"minutes": SALE_MINUTES, "wait": WAIT, "countdown": WAIT}
+            self._opened(await self.host.open_sale(code, _part(fen, 0.75), stock, per_person=2, **lasts))
 
     async def _open_group(self) -> None:
         goods = await self._next_goods()

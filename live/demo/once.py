@@ -19,7 +19,7 @@ import httpx2
 from websockets.exceptions import WebSocketException
 
 from live import launch
-from live.demo.acts import desk, group, plan, room, sale
+from live.demo.acts import desk, group, later, plan, room, sale
 from live.demo.acts.stage import FailedError, Stage, together
 from live.demo.client import LostError
 from live.demo.doors import Doors, LateError, RefusedError
@@ -98,6 +98,7 @@ async def _play(stage: Stage, guests: int) -> None:
     await room.talk(stage)
     await plan.play(stage)
     await sale.play(stage)
+    await later.play(stage)
     await room.moderate(stage)
     await group.play(stage)
     await desk.play(stage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -58,9 +59,14 @@ class Host(Member):
         """Explain this now."""
         await self.doors.post(f"/v1/rooms/{self.room}/pin", {"offer": offer})
 
-    async def open_sale(self, sku: str, fen: int, stock: Mapping[str, int], *, per_person: int = 1, minutes: int | None = None) -> int:
-        """A flash sale; returns its offer's id."""
-        body = {"sku": sku, "fen": fen, "per_person": per_person, "stock": dict(stock), "minutes": minutes}
+    async def open_sale(
+        self, sku: str, fen: int, stock: Mapping[str, int], *, per_person: int = 1, per_order: int | None = None,
+        minutes: int | None = None, wait: float | None = None, countdown: int | None = None,
+    ) -> int:  # fmt: skip
+        """A flash sale, now or in `wait` seconds; returns its offer's id."""
+        body = {"sku": sku, "fen": fen, "per_person": per_person, "per_order": per_order, "stock": dict(stock), "minutes": minutes}
+        if wait is not None:
+            body |= {"opens": int((time.time() + wait) * 1000), "countdown": countdown}
         return int((await self.doors.post(f"/v1/rooms/{self.room}/sales", body))["offer"])
 
     async def open_coupon(self, off: int, threshold: int, total: int, *, minutes: int | None = None) -> int:
@@ -79,6 +85,10 @@ class Host(Member):
     async def end(self, offer: int) -> None:
         """Nobody can take from it any more."""
         await self.doors.post(f"/v1/offers/{offer}/end")
+
+    async def reprice(self, offer: int, fen: int) -> int:
+        """Another price of a sale; returns the new price version."""
+        return int((await self.doors.post(f"/v1/offers/{offer}/price", {"fen": fen}))["version"])
 
     async def add_stock(self, offer: int, location: str, qty: int) -> None:
         """More units of a running offer."""

@@ -383,7 +383,8 @@ def _tell(waiter: Waiter, answer: Refusal | dict[str, Any]) -> None:
 def refusal_of(code: str, facts: tuple[Any, ...]) -> Refusal:
     """The turnstile's and the till's words as a typed refusal with named facts."""
     names: dict[str, tuple[str, ...]] = {
-        "not_started": ("at",), "price_changed": ("fen", "version"), "limit": ("allowed",), "sold_out": ("offer",),
+        "not_started": ("at",), "price_changed": ("fen", "version"), "limit": ("allowed",), "order_limit": ("allowed",),
+        "sold_out": ("offer",),
     }  # fmt: skip
     named = {name: int(value) for name, value in zip(names.get(code, ()), facts, strict=False)}
     return Refusal(Code(code), **named)

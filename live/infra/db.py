@@ -35,6 +35,11 @@ def epoch_ms(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
+def from_ms(at: int) -> datetime:
+    """A moment the wire wrote."""
+    return datetime.fromtimestamp(at / 1000, UTC)
+
+
 def array(values: Iterable[str | int]) -> str:
     """A PostgreSQL array as its text: `CAST(:x AS text[])` takes it. The driver escapes element by element, half the time of a batch."""
     texts = [value if isinstance(value, str) else str(value) for value in values]

@@ -13,6 +13,7 @@ import live.payments.tables
 import live.people.tables
 import live.pickup.tables
 import live.promotions.coupon.tables
+import live.promotions.flash_sale.tables
 import live.rooms.run_sheet.tables
 import live.rooms.tables
 import live.stock.tables  # noqa: F401

@@ -14,12 +14,12 @@ from sqlmodel import col
 
 from live.infra import outbox
 from live.infra.db import epoch_ms
-from live.offers.rules import ANYWHERE, MAX_LOCATIONS
+from live.offers.rules import ANYWHERE, MAX_LOCATIONS, PER_ORDER
 from live.offers.tables import Allotment, Offer, Team
 from live.offers.till import return_rid
 from live.offers.waitlist.actions import close_line
 from live.protocol.codes import Code, Refusal
-from live.protocol.events import OfferEnded, OfferOpened, OfferView, PriceFell, event
+from live.protocol.events import OfferEnded, OfferOpened, OfferScheduled, OfferView, PriceFell, event
 from live.stock.actions import allot
 
 
@@ -42,19 +42,21 @@ async def open_offer(
     stock: Mapping[str, int],
     terms: dict[str, Any],
     view: Callable[[Offer], OfferView],
+    opens_at: datetime | None = None,
     closes_at: datetime | None,
     hold_seconds: int,
     team: TeamSpec | None = None,
     now: datetime,
 ) -> Offer:
-    """Put N of something on sale. `stock`: units per location, carved from the stores (`-` for what has no location)."""
+    """Put N of something on sale, at once or from `opens_at` on. `stock`: units per location, carved from the stores now (`-` for what has
+    no location)."""
     if not 1 <= len(stock) <= MAX_LOCATIONS:
         raise Refusal(Code.BAD_REQUEST, field="stock", why=f"1 to {MAX_LOCATIONS} locations")
     if any(qty <= 0 for qty in stock.values()):
         raise Refusal(Code.BAD_REQUEST, field="stock", why="every quantity must be above 0")
     offer = Offer(
         room_id=room_id, kind=kind, sku_id=sku_id, fen=fen, per_person=per_person, hold_seconds=hold_seconds,
-        opens_at=now, closes_at=closes_at, terms=terms,
+        opens_at=opens_at or now, closes_at=closes_at, terms=terms,
     )  # fmt: skip
     session.add(offer)
     await session.flush()
@@ -66,7 +68,11 @@ async def open_offer(
     if team is not None:
         session.add(Team(offer_id=offer_id, size=team.size, minimum=team.minimum, closes_at=closes_at))
     await session.flush()
-    opened = event("offer.opened", OfferOpened.model_validate({"offer": offer_id, "kind": kind}))
+    facts = {"offer": offer_id, "kind": kind}
+    if opens_at is None:
+        opened = event("offer.opened", OfferOpened.model_validate(facts))
+    else:
+        opened = event("offer.scheduled", OfferScheduled.model_validate(facts | {"opens": epoch_ms(opens_at)}))
     card = view(offer).model_dump(mode="json")
     fields = turnstile(offer, stock, team.size if team else None)
     await outbox.act(session, room_id, events=[opened], state={f"offer:{offer_id}": card}, offers={offer_id: fields})
@@ -84,6 +90,8 @@ def turnstile(offer: Offer, left: Mapping[str, int], seats: int | None) -> dict[
         "version": str(offer.price_version),
         "k": str(offer.per_person),
     }
+    if PER_ORDER in offer.terms:
+        fields[PER_ORDER] = str(offer.terms[PER_ORDER])
     if left:
         fields["places"] = ",".join(sorted(left))
     fields |= {f"left:{location}": str(qty) for location, qty in left.items()}
@@ -100,8 +108,8 @@ async def lock_offer(session: AsyncSession, offer_id: int) -> Offer:
     return offer
 
 
-async def end_offer(session: AsyncSession, offer_id: int, now: datetime) -> Offer:
-    """Nothing more is taken from it; what is left goes back to the stores once every intent before it is booked."""
+async def end_offer(session: AsyncSession, offer_id: int, now: datetime, **shown: Any) -> Offer:
+    """Nothing more is taken from it; what is left goes back to the stores once every intent before it is booked. `shown`: on its card."""
     offer = await lock_offer(session, offer_id)
     if offer.phase == "ended":
         raise Refusal(Code.STATE, state="ended")
@@ -113,7 +121,7 @@ async def end_offer(session: AsyncSession, offer_id: int, now: datetime) -> Offe
         session,
         offer.room_id,
         events=[event("offer.ended", OfferEnded(offer=offer_id))],
-        state={f"offer:{offer_id}": {**state, "phase": "ended", "closes": epoch_ms(now)}},
+        state={f"offer:{offer_id}": {**state, "phase": "ended", "closes": epoch_ms(now), **shown}},
         offers={offer_id: {"phase": "ended"}},
     )
     await close_line(session, offer)

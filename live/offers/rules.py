@@ -10,6 +10,7 @@ from typing import Any
 ANYWHERE = "-"  # the location of what has none: coupons, packets
 MAX_LOCATIONS = 8  # a turnstile call stays short: constant work per intent
 HOLD_FLOOR = "hold_floor"  # of an offer's terms: seconds below which no hold of it is shortened; without it none is
+PER_ORDER = "per_order"  # of an offer's terms, and of its turnstile: units one order may take; without it as many as a person may have
 HOT = 2  # from one half of a store's units on, holds shrink: whoever watched half of it go will not watch long for the rest
 
 
@@ -113,11 +114,13 @@ class OfferFacts:
 
 @dataclass(slots=True)
 class Counters:
-    """The till's rows under lock: allotments (offer, location), quotas (offer, person), seats free per offer with a team."""
+    """The till's rows under lock: allotments (offer, location), quotas (offer, person), seats free per offer with a team,
+    units an order may take per offer that says so."""
 
     free: dict[tuple[int, str], int] = field(default_factory=dict)
     quota_left: dict[tuple[int, str], int] = field(default_factory=dict)
     seats: dict[int, int] = field(default_factory=dict)
+    per_order: dict[int, int] = field(default_factory=dict)
 
 
 def take(intent: Intent, counters: Counters) -> str | None:
@@ -127,6 +130,8 @@ def take(intent: Intent, counters: Counters) -> str | None:
     """
     units = intent.units()
     for offer, qty in units.items():
+        if qty > counters.per_order.get(offer, qty):
+            return "order_limit"
         if counters.quota_left.get((offer, intent.person), 0) < qty:
             return "limit"
         if offer in counters.seats and counters.seats[offer] < qty:

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from live.infra import outbox
 from live.infra.db import array, driver
-from live.offers.rules import HOLD_FLOOR, Booked, Counters, House, Intent, OfferFacts, hold_for, take
+from live.offers.rules import HOLD_FLOOR, PER_ORDER, Booked, Counters, House, Intent, OfferFacts, hold_for, take
 from live.protocol.codes import Refusal
 from live.stock.actions import unallot
 
@@ -188,6 +188,7 @@ async def _lock(
         rows[(offer, place)] = {"total": total, "taken": taken, "move_no": move_no}
         counters.free[(offer, place)] = total - taken
     offers = {row[0]: OfferFacts(*row) for row in await facts.fetchall()}
+    counters.per_order = {offer: most for offer, one in offers.items() if (most := one.terms.get(PER_ORDER)) is not None}
     teams: dict[int, dict[str, Any]] = {}
     for offer, size, held, paid in await seated.fetchall():
         teams[offer] = {"size": size, "held": held, "paid": paid}

@@ -170,7 +170,7 @@ async def figures(request: Request) -> Response:
     """GET /v1/rooms/{room}/figures → the room's figures, from the books."""
     await security.staff(request, "figures")
     async with request.state.db.begin() as session:
-        return _json(await queries.figures(session, request.path_params["room"]))
+        return _json(await queries.figures(session, request.path_params["room"], utc_now()))
 
 
 def _decided(refund: Refund) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
@@ -18,6 +19,7 @@ from live.payments.rules import OPEN_ATTEMPT
 from live.payments.tables import PayAttempt, Refund
 from live.people.tables import Person
 from live.promotions.coupon import queries as coupons
+from live.promotions.flash_sale import queries as sales
 from live.stock.tables import Location
 
 PAGE = 50  # newest first; whoever wants older ones asks the shop
@@ -157,9 +159,10 @@ async def asked_refunds(session: AsyncSession, room: str) -> list[dict[str, Any]
     ]
 
 
-async def figures(session: AsyncSession, room: str) -> dict[str, Any]:
+async def figures(session: AsyncSession, room: str, now: datetime) -> dict[str, Any]:
     """A room's figures, straight from the books: `{orders, paid_orders, paid_fen, refunded_fen, units, held_units, coupons_claimed,
-    coupons_used, waiting_pickup, by_offer: [{offer, name: {zh, en}, units, fen}]}`. `units` are paid ones, refunded or not."""
+    coupons_used, waiting_pickup, by_offer: [{offer, name: {zh, en}, units, fen, state}]}`. `units` are paid ones,
+    refunded or not; `state` is a flash sale's, None for what is none."""
     paid = col(Order.paid_at).is_not(None)
     state = col(Order.state)
     sums = select(
@@ -177,6 +180,8 @@ async def figures(session: AsyncSession, room: str) -> dict[str, Any]:
     by = select(col(OrderLine.offer_id), func.max(col(OrderLine.name_zh)), func.max(col(OrderLine.name_en)), units, fen, held)
     by = by.join(Order, col(Order.no) == col(OrderLine.order_no)).where(col(Order.room_id) == room)
     rows = (await session.execute(by.group_by(col(OrderLine.offer_id)).order_by(col(OrderLine.offer_id)))).all()
+    states = await sales.states(session, room, now)
+    named = [(row[0], {"zh": row[1], "en": row[2]}, int(row[3]), int(row[4]), states.get(row[0])) for row in rows]
     return {
         "orders": int(orders),
         "paid_orders": int(paid_orders),
@@ -186,5 +191,5 @@ async def figures(session: AsyncSession, room: str) -> dict[str, Any]:
         "held_units": sum(int(row[5]) for row in rows),
         **await coupons.figures(session, room),
         "waiting_pickup": int(waiting),
-        "by_offer": [{"offer": row[0], "name": {"zh": row[1], "en": row[2]}, "units": int(row[3]), "fen": int(row[4])} for row in rows],
+        "by_offer": [dict(zip(("offer", "name", "units", "fen", "state"), row, strict=True)) for row in named],
     }

@@ -24,6 +24,7 @@ MAY: dict[str, frozenset[str]] = {
     "room.stop": _SHOW,
     "pin": _SHOW,
     "sale.open": _SHOW,
+    "sale.price": _SHOW,
     "coupon.open": _SHOW,
     "group.open": _SHOW,
     "run_sheet": _SHOW,

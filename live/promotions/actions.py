@@ -46,9 +46,11 @@ def goods_card(offer: Offer, facts: SkuFacts, stock: Mapping[str, int], **more: 
     )  # fmt: skip
 
 
-async def end_kind(session: AsyncSession, offer_id: int, kind: str, now: datetime) -> Offer:
-    """End an offer of this kind: a group ended as a sale would leave its team open for ever. Refusal(NOT_FOUND or STATE)."""
+async def end_kind(session: AsyncSession, offer_id: int, kind: str, now: datetime, **shown: Any) -> Offer:
+    """End an offer of this kind: a group ended as a sale would leave its team open for ever; `shown`: what its card says of it then.
+
+    Refusal(NOT_FOUND or STATE)."""
     found = (await session.execute(select(col(Offer.kind)).where(col(Offer.id) == offer_id))).scalar_one_or_none()
     if found != kind:
         raise Refusal(Code.NOT_FOUND, what=kind)
-    return await end_offer(session, offer_id, now)
+    return await end_offer(session, offer_id, now, **shown)

@@ -15,6 +15,7 @@ class Code(StrEnum):
     SOLD_OUT = "sold_out"
     SOLD_OUT_PENDING = "sold_out_pending"  # {n}: that many units wait for their payment and may come back
     LIMIT = "limit"  # {allowed}
+    ORDER_LIMIT = "order_limit"  # {allowed}: one order of it takes no more
     NOT_STARTED = "not_started"  # {at}
     ENDED = "ended"
     TEAM_FULL = "team_full"

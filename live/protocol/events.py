@@ -65,6 +65,9 @@ class OfferView(Facts):
     coupon: CouponTerms | None = None
     tiers: list[Tier] | None = None
     minimum: int | None = None
+    per_order: int | None = None  # units one order may take; None: as many as a person may have
+    countdown: int | None = None  # of a sale: seconds before `opens` from which it counts down; 0: it was opened at once
+    stopped: bool = False  # of a sale that ended: by hand, before its time was over or before it began
 
 
 class LeftView(Facts):
@@ -154,6 +157,20 @@ class OfferOpened(Facts):
     kind: Literal["sale", "coupon", "group"]
 
 
+class OfferScheduled(Facts):
+    """A sale was made for later; its card follows in the same frame's state."""
+
+    offer: int
+    kind: Literal["sale"]
+    opens: EpochMs
+
+
+class SaleStarted(Facts):
+    """A sale made for later has started, by the server's clock a moment ago: whoever shows a countdown need not wait for this."""
+
+    offer: int
+
+
 class OfferEnded(Facts):
     """An offer was ended by the host or the clock."""
 
@@ -179,7 +196,7 @@ class Pinned(Facts):
 
 
 class PriceFell(Facts):
-    """A step of the ladder was reached."""
+    """Another price: a step of the ladder was reached, or the host changed it."""
 
     offer: int
     fen: Fen
@@ -204,6 +221,8 @@ CRITICAL: dict[str, type[Facts]] = {
     "room.opened": RoomOpened,
     "room.closed": RoomClosed,
     "offer.opened": OfferOpened,
+    "offer.scheduled": OfferScheduled,
+    "sale.started": SaleStarted,
     "offer.ended": OfferEnded,
     "offer.sold_out": SoldOut,
     "offer.back": BackOnSale,

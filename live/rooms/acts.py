@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from live.infra.db import from_ms
 from live.offers.queries import newest_open
 from live.promotions.actions import sku_named
 from live.promotions.coupon.actions import open_coupon
@@ -31,6 +32,7 @@ class Act:
 
     form: type[forms.Form]
     start: Start
+    planned: Callable[[Any], bool] = lambda form: False  # whether this form is for later, and may come before the show
 
 
 async def _pin(session: AsyncSession, room_id: str, form: forms.PinProduct, config: Settings, now: datetime) -> int | None:
@@ -46,6 +48,7 @@ async def _pin(session: AsyncSession, room_id: str, form: forms.PinProduct, conf
 async def _sale(session: AsyncSession, room_id: str, form: forms.SaleForm, config: Settings, now: datetime) -> int | None:
     offer = await open_sale(
         session, room_id=room_id, sku=form.sku, fen=form.fen, per_person=form.per_person, stock=form.stock, minutes=form.minutes,
+        per_order=form.per_order, opens_at=None if form.opens is None else from_ms(form.opens), countdown=form.countdown,
         hold_seconds=config.flash_hold_seconds, floor_seconds=config.hold_floor_seconds,
         waitlist_seconds=config.waitlist_hold_seconds, now=now,
     )  # fmt: skip
@@ -71,7 +74,7 @@ async def _group(session: AsyncSession, room_id: str, form: forms.GroupForm, con
 
 ACTS: dict[str, Act] = {
     "pin": Act(forms.PinProduct, _pin),
-    "sale": Act(forms.SaleForm, _sale),
+    "sale": Act(forms.SaleForm, _sale, lambda form: form.opens is not None),
     "coupon": Act(forms.CouponForm, _coupon),
     "group": Act(forms.GroupForm, _group),
 }

@@ -19,7 +19,8 @@ from live.offers.actions import add_stock
 from live.offers.queries import kind_of
 from live.offers.tables import Offer
 from live.promotions.coupon.actions import end_coupon
-from live.promotions.flash_sale.actions import end_sale
+from live.promotions.flash_sale.actions import end_sale, reprice_sale, stop_sale
+from live.promotions.flash_sale.queries import states
 from live.promotions.group_buy.actions import end_group
 from live.protocol.codes import Code, Refusal
 from live.rooms import actions, acts, forms, queries
@@ -28,6 +29,7 @@ from live.stock.queries import store_view, stores
 _CHAT_ID = re.compile(r"c[0-9]+-[0-9]+")
 
 END: dict[str, Callable[[AsyncSession, int, datetime], Awaitable[Offer]]] = {"sale": end_sale, "coupon": end_coupon, "group": end_group}
+BY_HAND = END | {"sale": stop_sale}
 
 
 def _json(body: Any, status: int = 200) -> Response:
@@ -106,18 +108,20 @@ def _opening(kind: str) -> Callable[[Request], Awaitable[Response]]:
         await security.staff(request, f"{kind}.open")
         form = await security.body(request, act.form)
         async with request.state.db.begin() as session:
-            room = await queries.live_room(session, request.path_params["room"])
+            room = await queries.live_room(session, request.path_params["room"], planned=act.planned(form))
             return _json({"offer": await act.start(session, room.id, form, request.state.settings, utc_now())}, 201)
 
     return door
 
 
 async def offers(request: Request) -> Response:
-    """GET /v1/rooms/{room}/offers: every offer with its allotments, newest first."""
+    """GET /v1/rooms/{room}/offers: every offer with its allotments, newest first; `state` of a flash sale, else None."""
     await security.staff(request, "offer.list")
     async with request.state.db.begin() as session:
         room = await queries.room(session, request.path_params["room"])
-        return _json({"offers": await queries.offers(session, room.id)})
+        sales = await states(session, room.id, utc_now())
+        found = await queries.offers(session, room.id)
+        return _json({"offers": [entry | {"state": sales.get(entry["view"]["id"])} for entry in found]})
 
 
 async def end(request: Request) -> Response:
@@ -126,8 +130,17 @@ async def end(request: Request) -> Response:
     await security.body(request, forms.Nothing)
     async with request.state.db.begin() as session:
         kind = await kind_of(session, request.path_params["id"])  # not locked yet: its kind's action locks the team first
-        ended = await END[kind](session, request.path_params["id"], utc_now())
+        ended = await BY_HAND[kind](session, request.path_params["id"], utc_now())
         return _json({"offer": ended.id, "phase": ended.phase})
+
+
+async def price(request: Request) -> Response:
+    """POST /v1/offers/{id}/price: of a flash sale, from now on."""
+    await security.staff(request, "sale.price")
+    form = await security.body(request, forms.PriceForm)
+    async with request.state.db.begin() as session:
+        sale = await reprice_sale(session, request.path_params["id"], form.fen, utc_now())
+        return _json({"offer": sale.id, "fen": sale.fen, "version": sale.price_version})
 
 
 async def more_stock(request: Request) -> Response:
@@ -179,5 +192,6 @@ routes = [
     Route("/v1/rooms/{room}/mute", mute, methods=["POST"]),
     Route("/v1/rooms/{room}/comments/{id}/withdraw", withdraw, methods=["POST"]),
     Route("/v1/offers/{id:int}/end", end, methods=["POST"]),
+    Route("/v1/offers/{id:int}/price", price, methods=["POST"]),
     Route("/v1/offers/{id:int}/stock", more_stock, methods=["POST"]),
 ]

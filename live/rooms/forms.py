@@ -16,6 +16,7 @@ Store = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]{1,32}$")]
 Fen = Annotated[int, Field(ge=1, le=100_000_000)]  # a million yuan: beyond it a digit was typed twice
 Units = Annotated[int, Field(ge=1, le=1_000_000)]
 PerPerson = Annotated[int, Field(ge=1, le=99)]
+EpochMs = Annotated[int, Field(ge=0, lt=2**43)]  # up to the year 2248
 Minutes = Annotated[int, Field(ge=1, le=1440)]
 StockForm = dict[Store, Units]
 
@@ -56,13 +57,22 @@ class PinForm(Form):
 
 
 class SaleForm(Form):
-    """A sale to open."""
+    """A sale to open. `minutes` count from its start; `opens` None: now, else then, with `countdown` seconds shown before (None: 60)."""
 
     sku: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     fen: Fen
     per_person: PerPerson
     stock: StockForm
     minutes: Minutes | None = None
+    per_order: PerPerson | None = None
+    opens: EpochMs | None = None
+    countdown: Annotated[int, Field(ge=10, le=300)] | None = None
+
+
+class PriceForm(Form):
+    """Another price of a sale."""
+
+    fen: Fen
 
 
 class CouponForm(Form):

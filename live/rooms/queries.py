@@ -23,10 +23,13 @@ async def room(session: AsyncSession, room_id: str, lock: Literal["", "share", "
     return found
 
 
-async def live_room(session: AsyncSession, room_id: str) -> Room:
-    """A room that is live, and stays so until this transaction ends: a stop ends what was opened before it. Refusal(ROOM_CLOSED phase)."""
+async def live_room(session: AsyncSession, room_id: str, planned: bool = False) -> Room:
+    """A room that is live, and stays so until this transaction ends: a stop ends what was opened before it. Refusal(ROOM_CLOSED phase).
+
+    What is `planned` for later may be opened before the show begins.
+    """
     found = await room(session, room_id, lock="share")
-    if found.phase != "live":
+    if found.phase != "live" and not (planned and found.phase == "draft"):
         raise Refusal(Code.ROOM_CLOSED, phase=found.phase)
     return found
 

@@ -57,7 +57,7 @@ export function Figures({ studio }) {
       <${Spark} tone="a" label=${t("console.viewers")} values=${samples.map((one) => one.viewers)} now=${number(studio.room.counts.viewers)} />
       <${Spark} tone="b" label=${t("console.pace")} values=${paces} now=${number(Math.round(paces.at(-1) || 0))} />
       ${f.by_offer?.length > 0 && html`<table class="table by-offer"><thead><tr><th>${t("console.goods")}</th><th class="right">${t("console.sold")}</th><th class="right">${t("console.money")}</th></tr></thead>
-        <tbody>${f.by_offer.map((row) => html`<tr key=${row.offer}><td class="ellipsis">${pick(row.name)}</td><td class="right num">${number(row.units)}</td><td class="right num">${money(row.fen)}</td></tr>`)}</tbody></table>`}
+        <tbody>${f.by_offer.map((row) => html`<tr key=${row.offer}><td class="ellipsis">${pick(row.name)}${row.state && html` <small class="muted">${t(`console.sale.${row.state}`)}</small>`}</td><td class="right num">${number(row.units)}</td><td class="right num">${money(row.fen)}</td></tr>`)}</tbody></table>`}
     </div>
   </section>`;
 }

@@ -10,13 +10,14 @@ import { Comments } from "./comments.js";
 import { Figures } from "./figures.js";
 import { Refunds, OPEN } from "./refunds.js";
 import { OpenSale, OpenCoupon, AddStock } from "./open.js";
+import { ChangePrice } from "./start.js";
 import { OpenGroup } from "./open-group.js";
 import { Rooms } from "./rooms.js";
 import { RunPanel } from "./run-panel.js";
 import { startNext } from "./run-cue.js";
 import { useKeys, Help } from "./keys.js";
 
-const SHEETS = { sale: OpenSale, coupon: OpenCoupon, group: OpenGroup, stock: AddStock, run: RunPanel };
+const SHEETS = { sale: OpenSale, coupon: OpenCoupon, group: OpenGroup, stock: AddStock, run: RunPanel, price: ChangePrice };
 const TABS = ["shelf", "comments", "figures", "refunds"];
 
 /** What a role may do here; the server has the last word. */
@@ -42,7 +43,7 @@ function Console({ studio, you }) {
   }, [studio]);
   const open = (kind, offer) => setSheet({ kind, offer });
   const run = may.run
-    ? { s: () => studio.live && open("sale"), c: () => studio.live && open("coupon"), g: () => studio.live && open("group"), r: () => open("run"), n: () => startNext(studio), b: () => toggle(studio), u: () => pinTo(studio, null),
+    ? { s: () => studio.plannable && open("sale"), c: () => studio.live && open("coupon"), g: () => studio.live && open("group"), r: () => open("run"), n: () => startNext(studio), b: () => toggle(studio), u: () => pinTo(studio, null),
         p: () => { const next = nextPin(studio.offers(), studio.view.pin); if (next) pinTo(studio, next); } }
     : {};
   useKeys({ ...run, f: () => setFrozen((was) => !was), "?": () => setHelp(true), "？": () => setHelp(true) });
@@ -54,13 +55,13 @@ function Console({ studio, you }) {
     <${Head} studio=${studio} you=${you} may=${may} onHelp=${() => setHelp(true)} />
     ${!may.run && html`<p class="note role-note">${t("console.moderator_note")}</p>`}
     <main class="stage">
-      <${Shelf} studio=${studio} may=${may} onOpen=${open} onStock=${(one) => open("stock", one)} />
+      <${Shelf} studio=${studio} may=${may} onOpen=${open} onStock=${(one) => open("stock", one)} onPrice=${(one) => open("price", one)} />
       ${may.run && html`<div class="side"><${Figures} studio=${studio} /><${Refunds} studio=${studio} may=${may} /></div>`}
       <${Comments} studio=${studio} may=${may} frozen=${frozen} setFrozen=${setFrozen} />
     </main>
     <nav class="tabbar" aria-label=${t("console.panels")}>${TABS.slice(0, may.run ? 4 : 2).map((name) => html`<button key=${name} type="button" class=${cls(tab === name && "is-here")} aria-pressed=${tab === name} onClick=${() => setTab(name)}>
       ${t(`console.tab.${name}`)}${name === "refunds" && asked > 0 && html`<span class="badge num">${asked}</span>`}</button>`)}</nav>
-    ${Open && (sheet.kind !== "stock" || offer) && html`<${Open} studio=${studio} offer=${offer} onClose=${() => setSheet(null)} />`}
+    ${Open && (!sheet.offer || offer) && html`<${Open} studio=${studio} offer=${offer} onClose=${() => setSheet(null)} />`}
     ${help && html`<${Help} onClose=${() => setHelp(false)} />`}
   </div>`;
 }

@@ -5,6 +5,7 @@ import { toast } from "/static/shared/toast.js";
 import { Sheet } from "/static/shared/dialog.js";
 import { Button, Field } from "/static/shared/parts.js";
 import { useForm, Whole, Yuan, Left, toFen, toWhole, toYuan } from "/static/login/forms.js";
+import { Start, startBody, startFaults, startValues } from "./start.js";
 import { SkuChoice, StockByStore, stockBody, stockFaults, Minutes, limitFaults, titleOf } from "./goods.js";
 
 /** {title, send, above}: other words over it and on the button, and what stands above the fields, where a form is filled in for later. */
@@ -21,21 +22,25 @@ export function FormSheet({ title, form, send: now, onClose, wide, children }) {
   <//>`;
 }
 
+const USUAL_MINUTES = "10"; // a flash sale lasts 1 to 20; the door takes up to a day
+
 /** `minutes` left out: until ended by hand. */
 export const withMinutes = (body, minutes) => (minutes ? { ...body, minutes: toWhole(minutes) } : body);
 
 export function OpenSale({ studio, onClose }) {
+  const later = useContext(Later); // a row of the run sheet says itself when it starts
   const form = useForm(
-    { sku: null, fen: "", per_person: "1", minutes: "", stock: {}, ...studio.typed },
+    { sku: null, fen: "", per_person: "1", minutes: USUAL_MINUTES, stock: {}, ...startValues(studio.live), ...studio.typed },
     (v) => ({
       sku: v.sku ? "" : t("console.need_goods"),
       fen: !v.sku || toFen(v.fen) > 0 ? "" : t("console.need_price"),
       ...limitFaults(v),
+      ...startFaults(v, studio.room.now()),
       ...(v.sku ? stockFaults(v.sku, v.stock) : {}),
     }),
     async (v) => {
-      await studio.open("sales", withMinutes({ sku: v.sku.code, fen: toFen(v.fen), per_person: toWhole(v.per_person), stock: stockBody(v.stock) }, v.minutes));
-      studio.opened(t("console.sale_opened", { name: titleOf(v.sku) }));
+      await studio.open("sales", withMinutes({ sku: v.sku.code, fen: toFen(v.fen), per_person: toWhole(v.per_person), stock: stockBody(v.stock), ...startBody(v, studio.room.now()) }, v.minutes));
+      studio.opened(t(v.start === "now" ? "console.sale_opened" : "console.sale_planned", { name: titleOf(v.sku) }));
       onClose();
     },
   );
@@ -46,14 +51,16 @@ export function OpenSale({ studio, onClose }) {
     if (sku) set("fen", toYuan(sku.fen));
   };
   const off = values.sku && toFen(values.fen) !== null ? Math.round((1 - toFen(values.fen) / values.sku.fen) * 100) : 0;
-  return html`<${FormSheet} title=${t("console.open_sale")} form=${form} send=${t("console.open_now")} onClose=${onClose} wide>
+  return html`<${FormSheet} title=${t("console.open_sale")} form=${form} send=${t(values.start === "now" ? "console.open_now" : "console.plan_it")} onClose=${onClose} wide>
     <${SkuChoice} value=${values.sku} onChoose=${choose} error=${form.error("sku")} />
     ${values.sku && html`
       <div class="three">
         <${Yuan} label=${t("console.price")} ...${form.bind("fen")} hint=${off > 0 ? t("console.off_percent", { n: off }) : t("console.shop_price", { fen: values.sku.fen })} />
         <${Whole} label=${t("console.per_person")} ...${form.bind("per_person")} />
         <${Minutes} value=${values.minutes} error=${form.error("minutes")} onInput=${(text) => set("minutes", text)} />
+        <${Whole} label=${t("console.per_order")} ...${form.bind("per_order")} placeholder=${t("console.per_order_none")} />
       </div>
+      ${!later && html`<${Start} form=${form} live=${studio.live} />`}
       <${StockByStore} sku=${values.sku} stores=${studio.place.stores} values=${values.stock} set=${(stock) => set("stock", stock)} error=${form.error} />`}
   <//>`;
 }

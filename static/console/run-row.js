@@ -30,7 +30,7 @@ function PinProduct({ studio, onClose }) {
 
 /** Settings as a form holds them, typed. What a row has taken of a store's stock for itself is no fault of it when it is opened again. */
 function typedOf(settings, skus) {
-  const text = (name, value) => (IN_FEN.has(name) ? toYuan(value) : typeof value === "number" ? String(value) : value);
+  const text = (name, value) => (IN_FEN.has(name) ? toYuan(value) : typeof value === "number" ? String(value) : value ?? "");
   const plain = (values) => Object.fromEntries(Object.entries(values).map(([name, value]) => [name, text(name, value)]));
   const typed = { minutes: "", ...plain(settings) };
   if (settings.tiers) typed.tiers = settings.tiers.map(plain);
@@ -59,6 +59,8 @@ function Filled({ studio, row, skus, onClose }) {
   const fault = toWhole(minute) === null || toWhole(minute) > LAST_MINUTE ? t("login.why.between", { a: 0, b: LAST_MINUTE }) : "";
   const [planner] = useState(() => ({
     place: studio.place,
+    room: studio.room,
+    live: true,
     typed,
     opened: () => toast(t("run.saved"), "good"),
     open: (_, settings) => save(studio, row, settings, now.current),

@@ -1,6 +1,6 @@
 // The run area: what is open now, card by card, and the three things a host can open.
 import { html, cls, useState } from "/static/shared/dom.js";
-import { t, pick, number, money } from "/static/shared/i18n.js";
+import { t, pick, number, money, date } from "/static/shared/i18n.js";
 import { refused, toast } from "/static/shared/toast.js";
 import { confirm } from "/static/shared/dialog.js";
 import { Bar, Button, Countdown, Empty, Picture, Price, Spinner } from "/static/shared/parts.js";
@@ -25,11 +25,22 @@ export async function pinTo(studio, offer) {
   }
 }
 
+const soon = (offer) => offer.state === "SCHEDULED" || offer.state === "COUNTDOWN";
+const endWord = (offer) => (soon(offer) ? "console.call_off" : offer.kind === "sale" ? "console.stop_sale" : "console.end");
+
+/** A sale's state, and the clock it waits for: its start, then its end. */
+function SaleState({ studio, offer }) {
+  const until = soon(offer) ? offer.opens : offer.phase === "open" ? offer.closes : null;
+  return html`<span class=${cls("tag", offer.state === "SOLD_OUT" && "tag-bad", offer.state === "COUNTDOWN" && "tag-pin")}>${t(`console.sale.${offer.state}`)}</span>
+    ${offer.state === "SCHEDULED" && html`<span class="small muted">${date(offer.opens)}</span>`}
+    ${until && html`<${Countdown} key=${until} until=${until} skew=${studio.room.skew} onEnd=${() => studio.draw()} class="offer-clock" />`}`;
+}
+
 async function endIt(studio, offer) {
   const yes = await confirm({
     title: t("console.end_title", { name: pick(offer.name) }),
-    text: t(offer.kind === "group" ? "console.end_group" : offer.kind === "coupon" ? "console.end_coupon" : "console.end_sale"),
-    yes: t("console.end"),
+    text: t(soon(offer) ? "console.end_planned" : offer.kind === "group" ? "console.end_group" : offer.kind === "coupon" ? "console.end_coupon" : "console.end_sale"),
+    yes: t(endWord(offer)),
     danger: true,
   });
   if (!yes) return;
@@ -79,7 +90,7 @@ function Team({ team, tiers, fen }) {
   </div>`;
 }
 
-function Card({ studio, offer, at, pinned, may, onStock }) {
+function Card({ studio, offer, at, pinned, may, onStock, onPrice }) {
   const open = offer.phase === "open";
   return html`<li class=${cls("offer", `offer-${offer.kind}`, pinned && "is-pinned", !open && "is-ended")} style=${{ order: at }}>
     <div class="offer-head">
@@ -87,11 +98,12 @@ function Card({ studio, offer, at, pinned, may, onStock }) {
       <div class="grow">
         <div class="row offer-tags"><span class=${`tag tag-${offer.kind}`}>${t(`console.kind.${offer.kind}`)}</span>
           ${pinned && html`<span class="tag tag-pin">${t("console.pinned")}</span>`}
+          ${offer.state ? html`<${SaleState} studio=${studio} offer=${offer} />` : html`
           ${open && offer.left === 0 && html`<span class="tag tag-bad">${t("console.sold_out")}</span>`}
           ${open && offer.closes && html`<${Countdown} until=${offer.closes} skew=${studio.room.skew} class="offer-clock" />`}
-          ${!open && html`<span class="tag">${t("console.ended")}</span>`}</div>
+          ${!open && html`<span class="tag">${t("console.ended")}</span>`}`}</div>
         <h3>${pick(offer.name)}</h3>
-        <p class="small muted num">${offer.kind !== "coupon" && html`<${Price} fen=${offer.team?.fen ?? offer.fen} was=${offer.list_fen} /> · `}${t("console.per_person_n", { n: offer.per_person })}</p>
+        <p class="small muted num">${offer.kind !== "coupon" && html`<${Price} fen=${offer.team?.fen ?? offer.fen} was=${offer.list_fen} /> · `}${t("console.per_person_n", { n: offer.per_person })}${offer.per_order && ` · ${t("console.per_order_n", { n: offer.per_order })}`}</p>
       </div>
     </div>
     <${Count} offer=${offer} whole=${!may.run} />
@@ -100,7 +112,8 @@ function Card({ studio, offer, at, pinned, may, onStock }) {
     ${may.run && open && html`<div class="offer-acts">
       <${Button} kind=${pinned ? "btn-soft" : ""} onPress=${() => pinTo(studio, pinned ? null : offer.id)}>${t(pinned ? "console.unpin" : "console.pin")}<//>
       <button type="button" class="btn" onClick=${() => onStock(offer)}>${t("console.add_stock")}</button>
-      <${Button} kind="btn-quiet offer-end" onPress=${() => endIt(studio, offer)}>${t("console.end")}<//>
+      ${offer.kind === "sale" && html`<button type="button" class="btn" onClick=${() => onPrice(offer)}>${t("console.change_price")}</button>`}
+      <${Button} kind="btn-quiet offer-end" onPress=${() => endIt(studio, offer)}>${t(endWord(offer))}<//>
     </div>`}
   </li>`;
 }
@@ -119,17 +132,17 @@ export function columns(offers) {
   return found.map((one) => one.cards);
 }
 
-export function Shelf({ studio, may, onOpen, onStock }) {
+export function Shelf({ studio, may, onOpen, onStock, onPrice }) {
   const [past, setPast] = useState(false);
   const offers = studio.offers();
   const open = offers.filter((one) => one.phase === "open");
   const ended = offers.filter((one) => one.phase !== "open");
   const known = studio.offersKnown || studio.room.state.size > 0;
-  const card = ({ offer, n }) => html`<${Card} key=${offer.id} studio=${studio} offer=${offer} at=${n} pinned=${offer.id === studio.view.pin && offer.phase === "open"} may=${may} onStock=${onStock} />`;
+  const card = ({ offer, n }) => html`<${Card} key=${offer.id} studio=${studio} offer=${offer} at=${n} pinned=${offer.id === studio.view.pin && offer.phase === "open"} may=${may} onStock=${onStock} onPrice=${onPrice} />`;
   const cards = (all) => html`<div class="offers">${columns(all).map((column, n) => html`<ul key=${n}>${column.map(card)}</ul>`)}</div>`;
   return html`<section class="panel shelf" aria-label=${t("console.shelf")}>
     ${may.run && html`<div class="launch">
-      <button type="button" class="btn launch-sale" disabled=${!studio.live} onClick=${() => onOpen("sale")}>${t("console.open_sale")}<${Key} of="S" /></button>
+      <button type="button" class="btn launch-sale" disabled=${!studio.plannable} onClick=${() => onOpen("sale")}>${t("console.open_sale")}<${Key} of="S" /></button>
       <button type="button" class="btn launch-coupon" disabled=${!studio.live} onClick=${() => onOpen("coupon")}>${t("console.open_coupon")}<${Key} of="C" /></button>
       <button type="button" class="btn launch-group" disabled=${!studio.live} onClick=${() => onOpen("group")}>${t("console.open_group")}<${Key} of="G" /></button>
       <button type="button" class="btn btn-quiet launch-next" disabled=${!open.length} onClick=${() => pinTo(studio, nextPin(offers, studio.view.pin))}>${t("console.pin_next")}<${Key} of="P" /></button>

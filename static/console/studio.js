@@ -1,5 +1,6 @@
 // One room as its host sees it: what the socket pushes, joined with what is asked for (figures, allotments, refunds).
 import { Listeners } from "/static/shared/dom.js";
+import { saleState } from "/static/shared/sale.js";
 import { LiveRoom } from "/static/sdk/live.js";
 import { doors } from "/static/login/session.js";
 import { toast } from "/static/shared/toast.js";
@@ -64,7 +65,7 @@ export class Studio extends Listeners {
 
   #event(type, body) {
     if (type === "comment.withdrawn") this.#withdrawn(body.id);
-    else if (type.startsWith("offer.") || type === "team.done") this.askOffers();
+    else if (type.startsWith("offer.") || type.startsWith("sale.") || type === "team.done") this.askOffers();
     if (this.may.run && /^(offer|room)\.(opened|closed|pinned)$/.test(type)) this.run.ask();
     if (Date.now() - this.figuresAt > SOON) this.askFigures();
   }
@@ -155,6 +156,11 @@ export class Studio extends Listeners {
     return this.view.phase === "live";
   }
 
+  /** A sale may be made for later before the show begins. */
+  get plannable() {
+    return this.view.phase !== "ended";
+  }
+
   /** Every offer of the show: open ones first (the pinned one on top), newest first. */
   offers() {
     const found = new Map();
@@ -182,7 +188,8 @@ export class Studio extends Listeners {
     const units = this.figures?.by_offer?.find((one) => one.offer === view.id)?.units ?? 0;
     const left = places.length ? sum("left") : view.total;
     const total = asked.length ? sum("total") : Math.max(view.total, left);
-    return { ...view, phase, places, total, left, taken: total - left, units, team: this.room.state.get(`team:${view.id}`) || askedTeam || null, waiting: this.room.state.get(`waitlist:${view.id}`)?.waiting ?? null };
+    const state = view.kind === "sale" ? saleState({ ...view, phase }, left, this.room.now()) : null;
+    return { ...view, phase, state, places, total, left, taken: total - left, units, team: this.room.state.get(`team:${view.id}`) || askedTeam || null, waiting: this.room.state.get(`waitlist:${view.id}`)?.waiting ?? null };
   }
 
   // -- what the host does; each throws ApiRefusal --
@@ -202,6 +209,11 @@ export class Studio extends Listeners {
 
   async end(offer) {
     await doors.post(`/v1/offers/${offer}/end`);
+    await this.askOffers();
+  }
+
+  async reprice(offer, fen) {
+    await doors.post(`/v1/offers/${offer}/price`, { fen });
     await this.askOffers();
   }
 

@@ -50,6 +50,8 @@ const WHY = [
   [/^more than (\d+) rows/, "too_many_rows"],
   [/decimals|decimal places/, "decimals"],
   [/^have (\d+)$/, "have"],
+  [/^must be in the future, within (\d+) days$/, "future"],
+  [/^is its price already$/, "same_price"],
   [/^no such |^unknown /, "unknown"],
 ];
 

@@ -6,6 +6,7 @@ import { Speaker, Video } from "./video.js";
 import { Comments, Composer } from "./talk.js";
 import { Hearts } from "./hearts.js";
 import { CouponCard, GroupCard, PinnedCard } from "./cards.js";
+import { SaleCard } from "./sale.js";
 import { Shelf } from "./shelf.js";
 import { BuySheet } from "./buy.js";
 import { OrderSheet, RefundSheet } from "./order.js";
@@ -36,7 +37,7 @@ export function App({ shop }) {
       ${room.phase === "live" ? html`<div class="promos"><${CouponCard} shop=${shop} /><${GroupCard} shop=${shop} /></div>` : html`<${Curtain} shop=${shop} phase=${room.phase} />`}
       <${News} news=${shop.news} />
       <${Comments} shop=${shop} />
-      ${room.phase === "live" && html`<${PinnedCard} shop=${shop} />`}
+      ${room.phase === "live" && html`<${SaleCard} shop=${shop} /><${PinnedCard} shop=${shop} />`}
       <${Composer} shop=${shop} />
     </div>
     ${shop.sheets.map(({ name, ...facts }) => html`<${SHEETS[name]} key=${name} shop=${shop} ...${facts} onClose=${() => shop.close(name)} />`)}

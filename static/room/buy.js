@@ -52,12 +52,12 @@ export function BuySheet({ shop, id, onClose }) {
   const stores = storesOf(shop, offer, place);
   const store = stores.find((one) => one.code === chosen && one.left >= 1) || stores.find((one) => one.left >= qty) || stores.find((one) => one.left >= 1) || null;
   const room = team ? Math.max(0, team.size - team.paid - team.held) : Infinity;
-  const most = Math.max(1, Math.min(view.per_person, store?.left ?? 1, room));
+  const most = Math.max(1, Math.min(view.per_person, view.per_order ?? Infinity, store?.left ?? 1, room));
   const count = Math.min(qty, most);
   const fen = team?.fen ?? view.fen;
   const tap = shop.taps.of(id);
   const busy = shop.taps.busy(id);
-  const can = offer.open && store && store.left >= count && room >= 1;
+  const can = offer.open && !offer.soon && store && store.left >= count && room >= 1;
 
   const go = () => {
     shop.keepHere("store", store.code);
@@ -65,12 +65,12 @@ export function BuySheet({ shop, id, onClose }) {
   };
   const foot = html`<${Button} kind="btn-primary btn-block" disabled=${!can || busy} onPress=${go} first=${true}>
     ${busy ? html`<span class="spin" aria-hidden="true"></span>${t(tap.state === "sending" ? "buy.sending" : "buy.moment")}`
-      : offer.open ? (can ? t(view.kind === "group" ? "buy.confirm.group" : "buy.confirm", { fen: fen * count }) : t("offer.sold_out")) : t("offer.ended")}<//>`;
+      : offer.soon ? t("sale.soon") : offer.open ? (can ? t(view.kind === "group" ? "buy.confirm.group" : "buy.confirm", { fen: fen * count }) : t("offer.sold_out")) : t("offer.ended")}<//>`;
 
   return html`<${Sheet} title=${t("buy.title")} onClose=${onClose} foot=${foot}>
     <div class="stack">
       <div class="row buy-item"><${Picture} src=${view.picture} name=${pick(view.name)} large=${true} />
-        <div class="grow stack-tight"><h3>${pick(view.name)}</h3><p><${Price} fen=${fen} was=${view.list_fen} /></p><p class="small muted">${t("offer.limit", { n: view.per_person })}</p></div></div>
+        <div class="grow stack-tight"><h3>${pick(view.name)}</h3><p><${Price} fen=${fen} was=${view.list_fen} /></p><p class="small muted">${t("offer.limit", { n: view.per_person })}${view.per_order && ` · ${t("sale.per_order", { n: view.per_order })}`}</p></div></div>
       <${Verdict} tap=${tap} />
       ${team && html`<div class="stack-tight"><${GroupBar} view=${view} team=${team} /><p class="small">${groupWords(team)}</p><p class="note">${t("group.explain", { n: team.minimum })}</p></div>`}
       <div class="row between"><span class="field-label">${t("buy.qty")}</span><${Stepper} value=${count} most=${most} onChange=${setQty} label=${t("buy.qty")} /></div>

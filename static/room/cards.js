@@ -2,9 +2,10 @@
 import { html, cls } from "../shared/dom.js";
 import { t, pick, money } from "../shared/i18n.js";
 import { Bar, Button, Countdown, Picture, Price } from "../shared/parts.js";
+import { Start } from "./sale.js";
 
 /** The one button of an offer: what it says and whether it can be pressed. */
-export function act(shop, { view, units, team, open }) {
+export function act(shop, { view, units, team, open, soon, state }) {
   const tap = shop.taps.of(view.id);
   if (shop.taps.busy(view.id)) return { text: t(view.kind === "coupon" ? "offer.claiming" : "buy.sending"), busy: true };
   if (view.kind === "coupon") {
@@ -12,7 +13,8 @@ export function act(shop, { view, units, team, open }) {
     if (!open) return { text: t("offer.ended"), off: true };
     return units > 0 ? { text: t("offer.claim") } : { text: t("offer.gone"), off: true };
   }
-  if (!open) return { text: t(team && team.state !== "filling" ? `group.${team.state}` : "offer.ended"), off: true };
+  if (!open) return { text: t(team && team.state !== "filling" ? `group.${team.state}` : state === "STOPPED" ? "sale.stopped" : "offer.ended"), off: true };
+  if (soon) return { text: t("sale.soon"), off: true };
   const place = shop.waits.state(view.id);
   if (place === "yours") return { text: t("wait.pay"), opens: ["order", { no: shop.waits.of(view.id).order }] };
   if (place === "waiting") return { text: t("wait.number.short", { n: shop.waits.number(shop.waits.of(view.id)) }), opens: ["wait", { id: view.id }] };
@@ -35,7 +37,8 @@ export function ActButton({ shop, offer, kind = "btn-primary btn-sm" }) {
 
 export function Left({ shop, offer }) {
   const waiting = shop.waits.line(offer.view.id)?.waiting || 0;
-  if (!offer.open) return html`<span class="chip">${t("offer.ended")}</span>`;
+  if (!offer.open) return html`<span class="chip">${t(offer.state === "STOPPED" ? "sale.stopped" : "offer.ended")}</span>`;
+  if (offer.soon) return html`<${Start} shop=${shop} offer=${offer} />`;
   if (offer.units <= 0) return html`<span class="chip chip-bad">${t("offer.sold_out")}</span>${waiting > 0 && html` <span class="small num wait-length">${t("wait.length", { n: waiting })}</span>`}`;
   const few = offer.units <= Math.max(3, offer.view.total * 0.1);
   return html`<span class=${cls("left num", few && "left-few")}>${t("offer.left", { n: offer.units })}</span>`;
@@ -49,7 +52,7 @@ export function PinnedCard({ shop }) {
     <${Picture} src=${view.picture} name=${pick(view.name)} class="pinned-picture" />
     <div class="grow">
       <p class="pinned-name"><span class="pinned-mark">${t("room.pinned")}</span>${pick(view.name)}</p>
-      <p class="pinned-facts"><${Price} fen=${offer.team?.fen ?? view.fen} was=${view.list_fen} /><${Left} shop=${shop} offer=${offer} />${view.closes && offer.open && offer.units > 0 && html`<span class="left"><${Countdown} until=${view.closes} skew=${shop.live.skew} /></span>`}</p>
+      <p class="pinned-facts"><${Price} fen=${offer.team?.fen ?? view.fen} was=${view.list_fen} /><${Left} shop=${shop} offer=${offer} />${view.closes && offer.open && !offer.soon && offer.units > 0 && html`<span class="left"><${Countdown} until=${view.closes} skew=${shop.live.skew} /></span>`}</p>
     </div>
     <${ActButton} shop=${shop} offer=${offer} />
   </section>`;

@@ -3,7 +3,9 @@ import { Listeners, keep } from "../shared/dom.js";
 import { viewer } from "../shared/api.js";
 import { pick, t } from "../shared/i18n.js";
 import { refused, toast } from "../shared/toast.js";
+import { nextMoment, saleState } from "../shared/sale.js";
 import { LiveRoom } from "../sdk/live.js";
+import { saleNews } from "./sale.js";
 import { Taps } from "./taps.js";
 import { Waits } from "./waits.js";
 
@@ -31,6 +33,7 @@ export class Shop extends Listeners {
     this.liked = 0;
     this.sumLikes = 0;
     this.drawing = false;
+    this.moments = new Set(); // of the server's clock, at which something is drawn anew
     this.muted = true; // browsers start a video by itself only without sound
     this.picture = false; // whether the video is running
   }
@@ -63,27 +66,40 @@ export class Shop extends Listeners {
     else requestAnimationFrame(once);
   }
 
+  /** Draws when this moment of the server's clock has come: a countdown begins, a sale opens or is over. */
+  #drawAt(at) {
+    if (at === null || this.moments.has(at)) return;
+    this.moments.add(at);
+    setTimeout(() => {
+      this.moments.delete(at);
+      this.draw(); // too early by a clock that was set right meanwhile: asked for anew then
+    }, Math.max(0, at - this.live.now()));
+  }
+
   // -- reading the room --
 
   get room() {
     return this.live.state.get("room") || { phase: this.facts.phase, title: this.facts.title, pin: null, notice: "" };
   }
 
-  /** Cards of every offer, open ones first, the newest first among them. */
+  /** Cards of every offer, open ones first, what is still to come after them, the newest first among each. */
   offers() {
     const all = [...this.live.state].filter(([key]) => key.startsWith("offer:")).map(([, view]) => this.offer(view.id));
-    return all.sort((a, b) => Number(b.open) - Number(a.open) || b.view.opens - a.view.opens || b.view.id - a.view.id);
+    return all.sort((a, b) => Number(b.open) - Number(a.open) || Number(a.soon) - Number(b.soon) || b.view.opens - a.view.opens || b.view.id - a.view.id);
   }
 
-  /** {view, left: {store: n}, units, team, open} or null. */
+  /** {view, left: {store: n}, units, team, open, soon (not yet to be bought), state (of a sale)} or null. */
   offer(id) {
     const view = this.live.state.get(`offer:${id}`);
     if (!view) return null;
     const left = this.live.state.get(`left:${id}`)?.left || null;
     const units = left ? Object.values(left).reduce((sum, n) => sum + n, 0) : view.total;
     const team = this.live.state.get(`team:${id}`) || null;
-    const open = view.phase === "open" && (view.closes === null || view.closes > this.live.now()) && (!team || team.state === "filling");
-    return { view, left, units, team, open };
+    const now = this.live.now();
+    const open = view.phase === "open" && (view.closes === null || view.closes > now) && (!team || team.state === "filling");
+    const state = view.kind === "sale" ? saleState(view, units, now) : null;
+    if (state) this.#drawAt(nextMoment(view, now));
+    return { view, left, units, team, open, soon: state === "SCHEDULED" || state === "COUNTDOWN", state };
   }
 
   store(code) {
@@ -189,6 +205,7 @@ export class Shop extends Listeners {
     else if (type === "offer.sold_out") this.say(t("room.sold_out", { name }));
     else if (type === "offer.back") this.say(t("room.back", { name }));
     else if (type === "offer.price" && view?.kind === "group") this.say(t("room.fell", { fen: body.fen }));
+    else if (saleNews(type, body, view)) this.say(saleNews(type, body, view));
     else if (type === "team.done") this.say(t(`room.team.${body.state}`, { name }));
   }
 

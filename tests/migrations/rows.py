@@ -27,6 +27,7 @@ SOUND: dict[str, Row] = {
     "run_row": {
         "id": 1, "room_id": "r1", "place": 0, "minute": 5, "kind": "sale", "state": "STARTED", "offer_id": 1, "at": AT, "by_staff": 1,
     },
+    "flash_sale": {"offer_id": 1, "countdown": 60},
     "movement": {"offer_id": 1, "location": "S1", "move_no": 1, "kind": "HOLD", "qty": 10, "rid": "rid1"},
     "allotment": {"offer_id": 1, "location": "S1", "total": 10, "taken": 10, "move_no": 1},
     "movement_seal": {"offer_id": 1, "location": "S1", "from_no": 1, "to_no": 1, "previous": "0", "hash": "1"},
@@ -70,6 +71,7 @@ BROKEN: dict[str, list[Row]] = {
     "ck_allotment_taken": [{"taken": 11}, {"taken": -1}, {"total": 9}],
     "ck_coupon_grant_order_no": [{"order_no": None}, {"state": "LOCKED", "order_no": None}, {"state": "CLAIMED"}, {"state": "VOID"}],
     "ck_coupon_grant_state": [{"state": "SPENT", "order_no": None}],
+    "ck_flash_sale_countdown": [{"countdown": 9}, {"countdown": 301}, {"countdown": -1}],
     "ck_location_code": [{"code": "-"}, {"code": ""}, {"code": "S" * 33}, {"code": "一"}, {"code": "S1\n"}],
     "ck_movement_kind": [{"kind": "GIFT"}, {"kind": "hold"}],
     "ck_movement_move_no": [{"move_no": 0}, {"move_no": -1}],

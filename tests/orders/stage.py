@@ -226,7 +226,10 @@ class Shop:
 
     async def everything(self) -> str:
         """A digest of every row of the books: equal before and after a refusal."""
-        tables = "offer allotment team quota movement stock orders order_line coupon_grant pay_attempt refund outbox room_clock room_state"
+        tables = (
+            "offer flash_sale allotment team quota movement stock orders order_line coupon_grant pay_attempt refund outbox"
+            " room_clock room_state"
+        )
         parts = [
             str(await self.one(f"SELECT coalesce(string_agg(md5(CAST(x AS text)), ',' ORDER BY md5(CAST(x AS text))), '') FROM {table} x"))
             for table in tables.split()

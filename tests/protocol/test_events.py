@@ -15,6 +15,8 @@ BODIES: dict[str, events.Facts] = {
     "room.opened": events.RoomOpened(),
     "room.closed": events.RoomClosed(),
     "offer.opened": events.OfferOpened(offer=1, kind="sale"),
+    "offer.scheduled": events.OfferScheduled(offer=1, kind="sale", opens=1),
+    "sale.started": events.SaleStarted(offer=1),
     "offer.ended": events.OfferEnded(offer=1),
     "offer.sold_out": events.SoldOut(offer=1),
     "offer.back": events.BackOnSale(offer=1),
@@ -87,7 +89,8 @@ def test_a_wrong_body_fails_when_it_is_built_and_not_in_a_client(model: type[eve
 
 def test_a_view_is_plain_json_with_every_field() -> None:
     card = view(events.OfferView.model_validate(CARD))
-    assert card == CARD | {"sku": None, "coupon": None, "tiers": None, "minimum": None}
+    bare = {"sku": None, "coupon": None, "tiers": None, "minimum": None, "per_order": None, "countdown": None, "stopped": False}
+    assert card == CARD | bare
     assert orjson.loads(orjson.dumps(card)) == card
     assert view(events.GrantView(id=1, version=2, offer=3, state="CLAIMED")) == {
         "t": "coupon", "id": 1, "version": 2, "offer": 3, "state": "CLAIMED",

@@ -57,6 +57,14 @@ async def test_offers_end_when_their_time_is_over_each_by_its_own_rules(given: T
     assert await sweeps.end_due(given, after(minutes=31)) == 0
 
 
+async def test_a_room_is_told_once_that_a_sale_made_for_later_has_started(given: Tools, shop: Shop) -> None:
+    await shop.sale()
+    await shop.sale(opens_at=after(minutes=5))
+    found = [await sweeps.start_due(given, after(minutes=minutes)) for minutes in (4.99, 5, 6)]
+    assert found == [0, 1, 0]
+    assert await shop.one("SELECT count(*) FROM outbox WHERE payload -> 'events' -> 0 ->> 0 = 'sale.started'") == 1
+
+
 async def test_an_offer_ended_by_the_host_meanwhile_does_not_stop_the_others(
     given: Tools, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ local function check(who, places, lines)
     need[o] = need[o] + line[2]
   end
   for _, o in ipairs(order) do
+    if o.per_order and need[o] > o.per_order then return {'NO', 'order_limit', o.per_order} end
     if o.used[who] + need[o] > o.k then return {'NO', 'limit', o.k} end
     if o.seats and o.seats < need[o] then return {'NO', 'team_full'} end
   end

@@ -19,11 +19,11 @@ local fence, waiting, offers, people = guard[1], redis.call('XLEN', INTENTS), {}
 for i = 1, n do people[i] = ARGV[6 * i + kinds - 1] end
 for i = 1, kinds do
   local key, used_key = KEYS[3 + n + 2 * i], KEYS[4 + n + 2 * i]
-  local f = redis.call('HMGET', key, 'kind', 'phase', 'opens', 'closes', 'fen', 'version', 'k', 'seats', 'places')
+  local f = redis.call('HMGET', key, 'kind', 'phase', 'opens', 'closes', 'fen', 'version', 'k', 'seats', 'places', 'per_order')
   local used = {}
   for j, units in ipairs(redis.call('HMGET', used_key, unpack(people))) do used[people[j]] = tonumber(units or 0) end
   offers[i] = {id = ARGV[4 + i], key = key, used_key = used_key, kind = f[1], phase = f[2], opens = tonumber(f[3]), closes = tonumber(f[4]),
-    fen = f[5], version = tonumber(f[6]), k = tonumber(f[7]), seats = tonumber(f[8]), places = f[9] or '', used = used, left = {}, taken = {},
+    fen = f[5], version = tonumber(f[6]), k = tonumber(f[7]), seats = tonumber(f[8]), places = f[9] or '', per_order = tonumber(f[10]), used = used, left = {}, taken = {},
     users = {}, seated = 0}
 end
 

@@ -12,6 +12,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from live.infra import outbox
+from live.offers.rules import PER_ORDER
 from live.offers.tables import Offer
 from live.offers.waitlist import queries, rules
 from live.offers.waitlist.queries import Connected, Row
@@ -33,7 +34,7 @@ async def enter(
     """Stand in line for `qty` units at the first of the stores `at` to which any come back. Returns the entry, and whether it is new.
 
     Whoever stands there with the same wish has the place they have. `version`: of the price the buyer was shown. Refusal(NOT_FOUND),
-    (NO_WAITLIST), (ENDED), (PRICE_CHANGED), (BAD_REQUEST field at), (LIMIT), or (STATE): they wait for something else of it.
+    (NO_WAITLIST), (ENDED), (PRICE_CHANGED), (BAD_REQUEST field at), (LIMIT), (ORDER_LIMIT), or (STATE): they wait for something else of it.
     """
     line = await _locked(session, offer_id)
     offer = await session.get_one(Offer, offer_id, populate_existing=True)
@@ -131,5 +132,8 @@ async def _check(session: AsyncSession, offer: Offer, person: str, qty: int, at:
     if not set(at) <= set(places):
         raise Refusal(Code.BAD_REQUEST, field="at", why="this offer is not sold there")
     used = await session.execute(text("SELECT used FROM quota WHERE offer_id = :o AND person = :p"), {"o": offer.id, "p": person})
+    per_order = offer.terms.get(PER_ORDER, qty)
+    if qty > per_order:
+        raise Refusal(Code.ORDER_LIMIT, allowed=per_order)
     if int(used.scalar_one_or_none() or 0) + qty > offer.per_person:
         raise Refusal(Code.LIMIT, allowed=offer.per_person)
