@@ -43,7 +43,7 @@ export function Start({ form, live }) {
   const { values, set, bind, error } = form;
   const fault = error("opens");
   return html`<div class="three">
-    <${Field} label=${t("console.start")}><select class="input" value=${values.start} onChange=${(event) => set("start", event.target.value)}>
+    <${Field} label=${t("console.begins")}><select class="input" value=${values.start} onChange=${(event) => set("start", event.target.value)}>
       ${["now", "in", "at"].map((one) => html`<option key=${one} value=${one} disabled=${one === "now" && !live}>${t(`console.start.${one}`)}</option>`)}</select><//>
     ${values.start === "in" && html`<${Whole} label=${t("console.start_in")} ...${bind("in")} error=${fault} />`}
     ${values.start === "at" && html`<${Text} type="datetime-local" label=${t("console.start_at")} ...${bind("at")} error=${fault} />`}

@@ -28,7 +28,7 @@ from live.payments.actions import ask_provider
 from live.payments.refunds import send_refund
 from live.pickup.handoff import handoff
 from live.promotions.coupon.actions import end_coupon
-from live.promotions.flash_sale.actions import end_sale
+from live.promotions.flash_sale.actions import end_sale, open_sale, reprice_sale, tell_started
 from live.promotions.group_buy.actions import close_team, end_group
 from live.protocol.events import CRITICAL, STATE
 from live.rooms.actions import begin_stop, create_room, edit_room, mute, pin, start_room, stop_room, unmute, withdraw
@@ -301,6 +301,17 @@ async def groups(show: Show) -> None:
     await show.look()
 
 
+async def planned(show: Show) -> None:
+    """A sale made for later starts, at another price."""
+    opens = utc_now() + timedelta(minutes=1)
+    made = await show.act(
+        open_sale, room_id="r1", sku="TEA", fen=5000, per_person=1, stock={"S1": 1}, minutes=5, hold_seconds=600, opens_at=opens,
+        now=utc_now(),
+    )  # fmt: skip
+    await show.act(reprice_sale, made.id, 4000, utc_now())
+    assert await show.act(tell_started, made.id, opens)
+
+
 @pytest.mark.timeout(120)
 async def test_old_snapshot_and_what_was_told_since_make_the_new_snapshot_for_all_that_writes_to_a_room(show: Show) -> None:
     watcher = show.viewers["r1/g:1"]
@@ -317,6 +328,7 @@ async def test_old_snapshot_and_what_was_told_since_make_the_new_snapshot_for_al
     await coupons(show, offer)
     await groups(show)
     await queue(show)
+    await planned(show)
     await show.act(end_sale, offer, utc_now())
     await show.act(clear_shelf, later)
     last = await sale(show.db, {"S1": 1})

@@ -38,12 +38,14 @@ async def make_shop(db: Database) -> None:
         await start_room(session, "r1", NOW)
 
 
-async def sale(db: Database, stock: dict[str, int], per_person: int = 99, fen: int = 5000, waitlist: int | None = None) -> int:
+async def sale(
+    db: Database, stock: dict[str, int], per_person: int = 99, fen: int = 5000, waitlist: int | None = None, per_order: int | None = None
+) -> int:
     """Open a sale of TEA. `waitlist`: seconds to pay for what came back to somebody who waited."""
     async with db.begin() as session:
         offer = await open_sale(
             session, room_id="r1", sku="TEA", fen=fen, per_person=per_person, stock=stock, minutes=None, hold_seconds=600,
-            waitlist_seconds=waitlist, now=datetime.now(UTC),
+            waitlist_seconds=waitlist, per_order=per_order, now=datetime.now(UTC),
         )  # fmt: skip
         return int(offer.id or 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,12 @@ def test_both_languages_have_the_same_keys_and_the_same_slots(prefix: str) -> No
     assert all(text.strip() for text in [*zh.values(), *en.values()])
     for key in zh:
         assert set(SLOT.findall(zh[key])) == set(SLOT.findall(en[key])), key
+
+
+@pytest.mark.parametrize("name", ["zh", "en", "staff.zh", "staff.en"])
+def test_no_key_stands_twice(name: str) -> None:
+    pairs = json.loads((STATIC / "i18n" / f"{name}.json").read_text(encoding="utf-8"), object_pairs_hook=list)
+    assert [key for key, times in Counter(key for key, _ in pairs).items() if times > 1] == []  # the last one would hide the first
 
 
 def test_no_key_stands_in_both_the_public_and_the_staff_catalogue() -> None:

@@ -108,6 +108,15 @@ async def test_nobody_stands_in_line_for_what_is_on_sale(line: Line, redis: Redi
     assert (await line.enter(2, qty=3))[0] == 201
 
 
+async def test_nobody_waits_for_more_than_one_order_takes(line: Line, doors: Doors) -> None:
+    small = await sale(doors.db, {"S1": 1}, waitlist=120, per_order=2)
+    await line.ledger._apply_outbox()
+    await reserve(line.ledger.redis, "r1", [tap(100, small, key="all")], 100)
+    await book_all(line.ledger)
+    assert await line.enter(1, offer=small, qty=3) == (409, {"no": {"code": "order_limit", "retry": False, "allowed": 2}})
+    assert (await line.enter(1, offer=small, qty=2))[0] == 201
+
+
 async def test_what_cannot_be_waited_for_is_refused_and_changes_nothing(line: Line, doors: Doors) -> None:
     plain, cut, seats = await sale(doors.db, {"S1": 1}), await coupon(doors.db, 1), await group(doors.db, 4)
     before = await holdings(doors.db)
