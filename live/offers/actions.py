@@ -14,7 +14,7 @@ from sqlmodel import col
 
 from live.infra import outbox
 from live.infra.db import epoch_ms
-from live.offers.rules import ANYWHERE, MAX_LOCATIONS
+from live.offers.rules import ANYWHERE, MAX_LOCATIONS, WORD, word_hash
 from live.offers.tables import Allotment, Offer, Team
 from live.offers.till import return_rid
 from live.offers.waitlist.actions import close_line
@@ -87,6 +87,8 @@ def turnstile(offer: Offer, left: Mapping[str, int], seats: int | None) -> dict[
     if left:
         fields["places"] = ",".join(sorted(left))
     fields |= {f"left:{location}": str(qty) for location, qty in left.items()}
+    if WORD in offer.terms:
+        fields["word"] = word_hash(offer.terms[WORD])
     if seats is not None:
         fields["seats"] = str(seats)
     return fields
@@ -149,6 +151,8 @@ async def add_stock(session: AsyncSession, offer_id: int, location: str, qty: in
     offer = await lock_offer(session, offer_id)
     if offer.phase == "ended":
         raise Refusal(Code.STATE, state="ended")
+    if offer.kind == "packet":
+        raise Refusal(Code.BAD_REQUEST, field="qty", why="a packet is cut when it is dropped")
     if await session.get(Allotment, (offer_id, location)) is None:
         raise Refusal(Code.BAD_REQUEST, field="location", why="this offer is not sold there")
     if offer.sku_id is not None and location != ANYWHERE:

@@ -113,7 +113,7 @@ def _offer(row: Mapping[str, Any]) -> Offer:
     closes: datetime | None = row["closes_at"]
     return Offer(
         id=row["id"], room_id=row["room_id"], kind=row["kind"], phase=row["phase"], fen=row["fen"], price_version=row["price_version"],
-        per_person=row["per_person"], opens_at=row["opens_at"], closes_at=closes,
+        per_person=row["per_person"], opens_at=row["opens_at"], closes_at=closes, terms=row["terms"],
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 ANYWHERE = "-"  # the location of what has none: coupons, packets
 MAX_LOCATIONS = 8  # a turnstile call stays short: constant work per intent
 HOLD_FLOOR = "hold_floor"  # of an offer's terms: seconds below which no hold of it is shortened; without it none is
+WORD = "word"  # of an offer's terms: what has to be said to take from it; never shown to the room
 HOT = 2  # from one half of a store's units on, holds shrink: whoever watched half of it go will not watch long for the rest
 
 
@@ -21,6 +23,12 @@ def rid_of(person: str, room: str, key: str) -> str:
 def body_hash(lines: Sequence[tuple[int, int]], at: Sequence[str]) -> str:
     """What the tap asked for, without the price: the same key with another body is refused."""
     return hashlib.sha256(repr((sorted(lines), list(at))).encode()).hexdigest()[:16]
+
+
+def word_hash(word: str) -> str:
+    """What stands for a spoken word at the turnstile: width, case and spaces do not matter. Of no word: empty."""
+    plain = "".join(unicodedata.normalize("NFKC", word).casefold().split())
+    return hashlib.sha256(plain.encode()).hexdigest()[:16] if plain else ""
 
 
 def handle(fence: int | str, stream_id: str) -> str:

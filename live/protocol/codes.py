@@ -17,6 +17,7 @@ class Code(StrEnum):
     LIMIT = "limit"  # {allowed}
     NOT_STARTED = "not_started"  # {at}
     ENDED = "ended"
+    WRONG_WORD = "wrong_word"  # a packet that opens to who says its word
     TEAM_FULL = "team_full"
     PRICE_CHANGED = "price_changed"  # {fen, version}
     KEY_REUSED = "key_reused"

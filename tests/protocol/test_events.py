@@ -87,7 +87,7 @@ def test_a_wrong_body_fails_when_it_is_built_and_not_in_a_client(model: type[eve
 
 def test_a_view_is_plain_json_with_every_field() -> None:
     card = view(events.OfferView.model_validate(CARD))
-    assert card == CARD | {"sku": None, "coupon": None, "tiers": None, "minimum": None}
+    assert card == CARD | {"sku": None, "coupon": None, "tiers": None, "minimum": None, "packet": None}
     assert orjson.loads(orjson.dumps(card)) == card
     assert view(events.GrantView(id=1, version=2, offer=3, state="CLAIMED")) == {
         "t": "coupon", "id": 1, "version": 2, "offer": 3, "state": "CLAIMED",
@@ -96,5 +96,5 @@ def test_a_view_is_plain_json_with_every_field() -> None:
 
 
 def test_every_state_key_has_a_body_named_by_its_first_word() -> None:
-    assert set(STATE) == {"room", "offer", "left", "team", "waitlist"}
+    assert set(STATE) == {"room", "offer", "left", "team", "waitlist", "draw"}
     assert view(events.LeftView(left={"S1": 3})) == {"left": {"S1": 3}}
