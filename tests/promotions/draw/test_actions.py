@@ -25,6 +25,7 @@ from workers.sweeps import clear, draw_due
 from workers.tools import Tools
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+CLOSED = NOW + timedelta(minutes=5, seconds=1)
 TERMS: dict[str, Any] = {
     "prize": ("龙井一盒", "A box of Longjing"), "off": 0, "threshold": 0, "winners": 3, "entry": "comment", "word": "抽我", "minutes": 5,
 }  # fmt: skip
@@ -44,12 +45,15 @@ async def drop(db: Database, seed: str | None = "seed", now: datetime = NOW, **c
 async def say(db: Database, who: str, words: str, at: datetime, withdrawn: bool = False, room: str = "r1") -> None:
     """A comment in the archive."""
     row = {"r": room, "w": who, "t": words, "at": at, "gone": at if withdrawn else None}
-    insert = "INSERT INTO comment (room_id, chat_id, stream_id, who, text, said_at, withdrawn_at) VALUES (:r, 'c', '0-1', :w, :t, :at, :gone)"
+    insert = (
+        "INSERT INTO comment (room_id, chat_id, stream_id, who, text, shown, said_at, withdrawn_at)"
+        " VALUES (:r, 'c', '0-1', :w, :t, false, :at, :gone)"
+    )
     async with db.connection() as connection:
         await connection.execute(text(insert), row)
 
 
-async def draw(db: Database, number: int, now: datetime = after(301)) -> list[str]:
+async def draw(db: Database, number: int, now: datetime = CLOSED) -> list[str]:
     async with db.begin() as session:
         return await draw_winners(session, number, now)
 
@@ -203,8 +207,8 @@ async def test_the_clock_draws_when_every_comment_of_the_time_is_archived(databa
     number = await drop(database, now=began)
 
     async def comment(person: int, at: datetime) -> None:
-        fields: Any = {"id": f"c{person}", "who": f"p:{person}", "name": "明", "text": "抽我", "at": str(epoch_ms(at)), "shown": "0", "demo": "0"}
-        await redis.xadd(room_key("r1", "chat:all"), fields)
+        said: Any = {"id": f"c{person}", "who": f"p:{person}", "name": "明", "text": "抽我", "at": epoch_ms(at), "shown": "0", "demo": "0"}
+        await redis.xadd(room_key("r1", "chat:all"), said)
 
     closes = began + timedelta(minutes=5)
     await comment(1, began + timedelta(seconds=1))
