@@ -11,10 +11,11 @@ import { Figures } from "./figures.js";
 import { Refunds, OPEN } from "./refunds.js";
 import { OpenSale, OpenCoupon, AddStock } from "./open.js";
 import { OpenGroup } from "./open-group.js";
+import { OpenPacket, OpenDraw } from "./open-giveaway.js";
 import { Rooms } from "./rooms.js";
 import { useKeys, Help } from "./keys.js";
 
-const SHEETS = { sale: OpenSale, coupon: OpenCoupon, group: OpenGroup, stock: AddStock };
+const SHEETS = { sale: OpenSale, coupon: OpenCoupon, group: OpenGroup, packet: OpenPacket, draw: OpenDraw, stock: AddStock };
 const TABS = ["shelf", "comments", "figures", "refunds"];
 
 /** What a role may do here; the server has the last word. */
@@ -40,7 +41,7 @@ function Console({ studio, you }) {
   }, [studio]);
   const open = (kind, offer) => setSheet({ kind, offer });
   const run = may.run
-    ? { s: () => studio.live && open("sale"), c: () => studio.live && open("coupon"), g: () => studio.live && open("group"), b: () => toggle(studio), u: () => pinTo(studio, null),
+    ? { s: () => studio.live && open("sale"), c: () => studio.live && open("coupon"), g: () => studio.live && open("group"), r: () => studio.live && open("packet"), d: () => studio.live && open("draw"), b: () => toggle(studio), u: () => pinTo(studio, null),
         p: () => { const next = nextPin(studio.offers(), studio.view.pin); if (next) pinTo(studio, next); } }
     : {};
   useKeys({ ...run, f: () => setFrozen((was) => !was), "?": () => setHelp(true), "？": () => setHelp(true) });

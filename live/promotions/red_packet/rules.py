@@ -31,7 +31,7 @@ def terms_fault(currency: str, total: int, shares: int, least: int, threshold: i
     if least < 1:
         return ("least", "must be above 0")
     if not shares * least <= total <= MOST_SUM:
-        return ("sum", f"must be {shares * least} (so much is {shares} times the least) to {MOST_SUM}")
+        return ("sum", f"must be {shares * least} to {MOST_SUM}")
     if threshold < 0 or (threshold and currency == "points"):
         return ("threshold", "is for coupons, and not negative")
     if threshold and total > shares * (threshold - 1):
