@@ -6,6 +6,9 @@ import { Button, Countdown } from "../shared/parts.js";
 import { Sheet } from "../shared/dialog.js";
 import { canCheck, proofFault } from "./draw-proof.js";
 
+const PATIENCE = 25; // looks for a socket, so many
+const PAUSE = 200; // ms apart
+
 const draws = (shop) => [...shop.live.state].filter(([key]) => key.startsWith("draw:")).map(([, view]) => view).sort((a, b) => b.id - a.id);
 
 /** What the server knows of this person in a draw, and what was just said here, which the server learns in a moment. */
@@ -41,6 +44,7 @@ export class Draws {
   }
 
   async say(view) {
+    for (let n = 0; n < PATIENCE && this.shop.live.status !== "live"; n += 1) await new Promise((done) => setTimeout(done, PAUSE)); // who just said who they are joins anew
     await this.shop.live.say(view.word);
     this.mine.set(view.id, { ...this.of(view.id), entered: true });
     this.shop.draw();

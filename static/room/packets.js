@@ -79,6 +79,8 @@ export function PacketSheet({ shop, id, onClose }) {
 function Password({ shop, view }) {
   const [word, setWord] = useState("");
   const [fault, setFault] = useState("");
+  const no = shop.taps.of(view.id)?.no;
+  const wrong = fault || (no ? said(no) : "");
   const send = async (event) => {
     event?.preventDefault();
     const spoken = word.trim();
@@ -93,8 +95,8 @@ function Password({ shop, view }) {
   };
   return html`<form class="stack" onSubmit=${send}>
     <label class="field"><span class="field-label">${t("packet.word")}</span>
-      <input class="input" value=${word} maxlength="40" data-first autocomplete="off" enterkeyhint="send" aria-invalid=${Boolean(fault)} onInput=${(event) => setWord(event.target.value)} />
-      <span class=${fault ? "field-error" : "field-hint"} role=${fault ? "alert" : undefined}>${fault || t("packet.word.hint")}</span></label>
+      <input class="input" value=${word} maxlength="40" data-first autocomplete="off" enterkeyhint="send" aria-invalid=${Boolean(wrong)} onInput=${(event) => setWord(event.target.value)} />
+      <span class=${wrong ? "field-error" : "field-hint"} role=${wrong ? "alert" : undefined}>${wrong || t("packet.word.hint")}</span></label>
     <button class="btn btn-primary" disabled=${!word.trim() || shop.taps.busy(view.id)}>${t("packet.say.open")}</button>
   </form>`;
 }
