@@ -22,6 +22,8 @@ BODIES: dict[str, events.Facts] = {
     "room.pinned": events.Pinned(offer=None),
     "team.done": events.TeamDone(offer=1, state="success", fen=5000),
     "comment.withdrawn": events.CommentWithdrawn(id="c1-1"),
+    "draw.opened": events.DrawOpened(draw=1),
+    "draw.done": events.DrawDone(draw=1, entrants=3, won=[events.Won(ticket="t1", name="P**")]),
 }
 TITLE = {"zh": "茶", "en": "Tea"}
 CARD = {
@@ -58,7 +60,7 @@ def test_an_event_there_is_not_cannot_be_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [*CRITICAL.values(), *STATE.values(), events.OrderView, events.GrantView, events.WaitView, events.Comment, events.Names]
+    "model", [*CRITICAL.values(), *STATE.values(), events.OrderView, events.GrantView, events.WaitView, events.PacketView, events.PrizeView, events.Comment, events.Names]
 )
 def test_no_body_takes_what_it_does_not_know_or_changes_once_built(model: type[events.Facts]) -> None:
     assert model.model_config["extra"] == "forbid"
@@ -70,7 +72,7 @@ def test_no_body_takes_what_it_does_not_know_or_changes_once_built(model: type[e
 @pytest.mark.parametrize(
     ("model", "wrong"),
     [
-        (events.OfferView, CARD | {"kind": "packet"}), (events.OfferView, CARD | {"phase": "paused"}),
+        (events.OfferView, CARD | {"kind": "gift"}), (events.OfferView, CARD | {"phase": "paused"}),
         (events.OfferView, CARD | {"fen": 1.5}),
         (events.OfferView, CARD | {"name": "Tea"}), (events.OfferView, {k: v for k, v in CARD.items() if k != "closes"}),
         (events.RoomView, {"phase": "paused", "title": TITLE, "pin": None}), (events.RoomView, {"phase": "live", "title": TITLE}),
