@@ -60,8 +60,10 @@ def test_an_event_there_is_not_cannot_be_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [*CRITICAL.values(), *STATE.values(), events.OrderView, events.GrantView, events.WaitView, events.PacketView, events.PrizeView, events.Comment, events.Names]
-)
+    "model",
+    [*CRITICAL.values(), *STATE.values(), events.OrderView, events.GrantView, events.WaitView, events.PacketView, events.PrizeView,
+     events.Comment, events.Names],
+)  # fmt: skip
 def test_no_body_takes_what_it_does_not_know_or_changes_once_built(model: type[events.Facts]) -> None:
     assert model.model_config["extra"] == "forbid"
     assert model.model_config["frozen"] is True

@@ -32,7 +32,7 @@ async def entrants(session: AsyncSession, found: Draw, person: str | None = None
     Known people only: a guest could enter with every browser, and nobody could tell them that they won. Staff comment under another kind
     of id. Not in it: who is muted, whose comment was withdrawn, whose order was cancelled or goes back.
     """
-    values = {"r": found.room_id, "opens": found.opens_at, "closes": found.closes_at, "word": found.word.lower(), "p": person}
+    values = {"r": found.room_id, "opens": found.opens_at, "closes": found.closes_at, "word": found.word, "p": person}
     query = _BY_COMMENT if found.entry == "comment" else _BY_ORDER
     return [str(who) for who in (await session.execute(text(query), values)).scalars()]
 
@@ -69,6 +69,6 @@ async def proof(session: AsyncSession, draw_id: int) -> dict[str, Any]:
 _ALLOWED = """ AND (CAST(:p AS text) IS NULL OR {who} = :p) AND NOT EXISTS (
   SELECT 1 FROM mute m WHERE m.room_id = :r AND m.who = {who} AND (m.until IS NULL OR m.until > now()))"""
 _BY_COMMENT = """SELECT DISTINCT c.who FROM comment c WHERE c.room_id = :r AND c.who LIKE 'p:%' AND c.withdrawn_at IS NULL
-  AND c.said_at >= :opens AND c.said_at < :closes AND strpos(lower(c.text), :word) > 0""" + _ALLOWED.format(who="c.who")
+  AND c.said_at >= :opens AND c.said_at < :closes AND strpos(lower(c.text), lower(:word)) > 0""" + _ALLOWED.format(who="c.who")
 _BY_ORDER = """SELECT DISTINCT o.person FROM orders o WHERE o.room_id = :r AND o.paid_at >= :opens AND o.paid_at < :closes
   AND o.state NOT IN ('CLOSING', 'CANCELLED', 'LATE_PAID', 'REFUNDING', 'REFUNDED')""" + _ALLOWED.format(who="o.person")
