@@ -157,6 +157,24 @@ def import_catalog(path: Annotated[Path, typer.Argument(metavar="FILE", exists=T
     _attached(run)
 
 
+@app.command("check-draw")
+def check_draw(
+    path: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False)],
+    commitment: Annotated[str, typer.Option(help="What was published when the draw opened.")] = "",
+) -> None:
+    """Work a draw's winners out again from its proof (/v1/draws/ID/proof, saved to a file); exit code 1 when it does not hold."""
+    import json
+
+    from live.promotions.draw.rules import proof_fault
+
+    try:
+        fault = proof_fault(json.loads(path.read_text(encoding="utf-8")), commitment)
+    except ValueError:
+        fault = "not JSON"
+    typer.echo(fault or "it holds: seed and tickets give these winners")
+    raise typer.Exit(1 if fault else 0)
+
+
 @owner.command("add")
 def owner_add(name: Annotated[str, typer.Argument(help="Login name of the new owner.")]) -> None:
     """Make an owner account."""

@@ -38,14 +38,27 @@ async def archive_room(tools: Tools, room: str) -> int:
             return total
 
 
+async def archived_until(tools: Tools, room: str, moment: datetime) -> bool:
+    """Archive a room; whether every comment its stream holds from before this moment is in SQL now."""
+    await archive_room(tools, room)
+    async with tools.db.begin() as session:
+        last = await _last(session, room)
+    after = await tools.redis.xrange(room_key(room, "chat:all"), f"({last}", "+", count=1)
+    return not after or int(after[0][1][b"at"]) >= moment.timestamp() * 1000
+
+
+async def _last(session: AsyncSession, room: str) -> str:
+    """The stream id of the newest comment in SQL."""
+    newest = select(col(CommentRow.stream_id)).where(col(CommentRow.room_id) == room).order_by(col(CommentRow.id).desc()).limit(1)
+    return (await session.execute(newest)).scalar_one_or_none() or BEGIN
+
+
 async def _batch(session: AsyncSession, redis: Redis, room: str) -> int:
     # One archivist a room: rows then stand in stream order, and the newest row tells where to go on.
     lock = select(func.pg_try_advisory_xact_lock(func.hashtextextended(f"archive:{room}", 0)))
     if not (await session.execute(lock)).scalar_one():
         return 0
-    newest = select(col(CommentRow.stream_id)).where(col(CommentRow.room_id) == room).order_by(col(CommentRow.id).desc()).limit(1)
-    last = (await session.execute(newest)).scalar_one_or_none() or BEGIN
-    entries = await redis.xrange(room_key(room, "chat:all"), f"({last}", "+", count=BATCH)
+    entries = await redis.xrange(room_key(room, "chat:all"), f"({await _last(session, room)}", "+", count=BATCH)
     if entries:
         await session.execute(insert(CommentRow), [_row(room, stream_id, fields) for stream_id, fields in entries])
     return len(entries)

@@ -18,6 +18,7 @@ from live.orders.booking import OrderBooker
 from live.promotions.coupon.booking import CouponBooker
 from live.promotions.group_buy.queries import bars
 from live.promotions.group_buy.rules import bar
+from live.promotions.red_packet.booking import PacketBooker
 from live.rooms.queries import muted
 from live.settings import settings
 
@@ -29,7 +30,7 @@ async def facts(connection: AsyncConnection, room: str) -> tuple[dict[str, int],
 
 def hands() -> Hands:
     """The bookers of every kind of offer."""
-    return Hands(bookers=(OrderBooker(), CouponBooker()), bar=bar, facts=facts)
+    return Hands(bookers=(OrderBooker(), CouponBooker(), PacketBooker()), bar=bar, facts=facts)
 
 
 async def run() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+import psycopg
 import structlog
 from redis.exceptions import RedisError
 from sqlalchemy import CursorResult, select, text
@@ -24,18 +25,21 @@ from live.offers.watch import watch
 from live.orders.actions import expire_due, payment_arrived
 from live.payments.actions import ask_provider
 from live.promotions.coupon.actions import end_coupon
+from live.promotions.draw.actions import clear_draws, draw_winners
+from live.promotions.draw.tables import Draw
 from live.promotions.flash_sale.actions import end_sale, tell_started
 from live.promotions.flash_sale.queries import starting
 from live.promotions.group_buy.actions import close_team, end_group
+from live.promotions.red_packet.actions import end_packet
 from live.protocol.codes import Code, Refusal
-from workers.archive import archive
+from workers.archive import archive, archived_until
 from workers.relay import nudge_waiting
 from workers.tools import Tools, tools_of
 
 log = structlog.get_logger("worker")
 
 End = Callable[[AsyncSession, int, datetime], Awaitable[Any]]
-ENDS: Mapping[str, End] = {"sale": end_sale, "coupon": end_coupon, "group": end_group}
+ENDS: Mapping[str, End] = {"sale": end_sale, "coupon": end_coupon, "group": end_group, "packet": end_packet}
 
 BEAT_SECONDS = 3.0  # readiness looks for a beat of the last 10 s: two may be late
 FORGOTTEN_SECONDS = 60  # a worker that is gone is taken off the list
@@ -46,6 +50,7 @@ HALF_TIME_SEEN = timedelta(minutes=2)  # a worker that was away this long still 
 LONGEST_HOLD = timedelta(minutes=15)  # orders whose half-time can have passed have their deadline within this
 KEPT = timedelta(days=1)  # done rows, dead codes: long enough to look into yesterday's trouble
 PURGED_AT_ONCE = 5000
+DRAWN_AFTER = timedelta(seconds=1)  # a comment said in the last moment is in the room's stream by then
 SHOWN = timedelta(minutes=10)  # an ended offer's card stays this long: who comes a little late still reads how it went
 
 
@@ -116,6 +121,28 @@ async def end_due(tools: Tools, now: datetime) -> int:
     return ended
 
 
+async def draw_due(tools: Tools, now: datetime) -> int:
+    """Draws whose entries are closed are drawn, once every comment of their time is archived."""
+    query = select(col(Draw.id), col(Draw.room_id), col(Draw.closes_at))
+    query = query.where(col(Draw.phase) == "open", col(Draw.closes_at) <= now - DRAWN_AFTER).order_by(col(Draw.id))
+    async with tools.db.begin() as session:
+        due = (await session.execute(query)).all()
+    drawn = 0
+    for draw_id, room, closes_at in due:
+        if not await archived_until(tools, room, closes_at):
+            continue
+        try:
+            async with tools.db.begin() as session:
+                winners = await draw_winners(session, int(draw_id or 0), now)
+        except (Refusal, SQLAlchemyError, psycopg.Error) as error:
+            if not (isinstance(error, Refusal) and error.code is Code.STATE):  # STATE: another worker was faster
+                log.error("draw not drawn", draw=draw_id, error=repr(error)[:300])
+        else:
+            drawn += 1
+            log.info("draw drawn", draw=draw_id, winners=len(winners))
+    return drawn
+
+
 async def close_teams(tools: Tools, now: datetime) -> int:
     """Teams that wait for their last held seats are asked again."""
     async with tools.db.begin() as session:
@@ -136,9 +163,9 @@ async def close_teams(tools: Tools, now: datetime) -> int:
 
 
 async def clear(tools: Tools, now: datetime) -> int:
-    """Offers that ended a while ago leave the shelf."""
+    """Offers that ended and draws that were drawn a while ago leave the room."""
     async with tools.db.begin() as session:
-        return await clear_shelf(session, now - SHOWN)
+        return await clear_shelf(session, now - SHOWN) + await clear_draws(session, now - SHOWN)
 
 
 async def purge(tools: Tools, now: datetime) -> int:
@@ -179,6 +206,7 @@ SWEEPS: dict[str, tuple[Sweep, int, int]] = {
     "expire": (expire, 1, 10),  # a buyer watches the countdown end, and others wait for the unit
     "start_due": (start_due, 1, 4),
     "end_due": (end_due, 1, 4),
+    "draw_due": (draw_due, 1, 10),
     "close_teams": (close_teams, 2, 4),
     "archive": (archive, 2, 4),
     "ask": (ask, 5, 10),

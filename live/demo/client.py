@@ -225,6 +225,14 @@ class Viewer:
         """Take a coupon: `{id, offer}`. Raises RefusedError."""
         return dict((await self._tap("claim", {"offer": offer}, tap or key(), 1))["coupon"])
 
+    async def open_packet(self, offer: int, word: str = "") -> dict[str, Any]:
+        """Take a share of a red packet: `{offer, amount, currency, grant}`. Raises RefusedError."""
+        return dict((await self._tap("claim", {"offer": offer, "word": word}, key(), 1))["packet"])
+
+    async def points(self) -> int:
+        """My points."""
+        return int((await self.doors.get("/v1/me/points", token=self.token))["points"])
+
     async def buy(
         self, offer: int, at: list[str], *, qty: int = 1, tap: str | None = None, version: int | None = None, resent: bool = False
     ) -> dict[str, Any]:
@@ -251,7 +259,7 @@ class Viewer:
                 if self._ws is None:
                     await self.join(self.room)
                 became = await self.doors.get(f"/v1/me/intents/{self.room}/{tap}", token=self.token)
-                if "order" in became or "coupon" in became:
+                if became.keys() & {"order", "coupon", "packet"}:
                     return dict(became)
                 await asyncio.sleep(0.5)
         raise LateError(f"{kind} of {self.name} came to no end in {TAPS} tries")

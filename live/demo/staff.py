@@ -82,6 +82,21 @@ class Host(Member):
         body = {"sku": sku, "per_person": 1, "stock": dict(stock), "size": size, "minimum": minimum, "tiers": steps, "minutes": minutes}
         return int((await self.doors.post(f"/v1/rooms/{self.room}/groups", body))["offer"])
 
+    async def open_packet(self, total: int, shares: int, *, word: str = "", minutes: int | None = None) -> int:
+        """A red packet of so many points."""
+        body = {"currency": "points", "sum": total, "shares": shares, "word": word, "minutes": minutes}
+        return int((await self.doors.post(f"/v1/rooms/{self.room}/packets", body))["offer"])
+
+    async def open_draw(self, prize: tuple[str, str], word: str, *, winners: int, minutes: int) -> tuple[int, str]:
+        """A draw that a comment enters; returns its id and what was committed to."""
+        body = {"prize_zh": prize[0], "prize_en": prize[1], "winners": winners, "entry": "comment", "word": word, "minutes": minutes}
+        made = await self.doors.post(f"/v1/rooms/{self.room}/draws", body)
+        return int(made["draw"]), str(made["commitment"])
+
+    async def close_draw(self, draw: int) -> None:
+        """Nobody enters any more; it is drawn."""
+        await self.doors.post(f"/v1/draws/{draw}/close")
+
     async def end(self, offer: int) -> None:
         """Nobody can take from it any more."""
         await self.doors.post(f"/v1/offers/{offer}/end")

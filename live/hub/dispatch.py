@@ -15,7 +15,7 @@ from live.hub.connection import Connection
 from live.hub.limits import Bucket, Purse
 from live.hub.room import Waiting
 from live.offers.reservations import Answer, Record, Tap, read_record, records, reserve
-from live.offers.rules import ANYWHERE, body_hash, rid_of
+from live.offers.rules import ANYWHERE, body_hash, rid_of, word_hash
 from live.protocol.codes import Close, Code, Refusal
 from live.protocol.commands import Ask, Buy, Claim, Command, Hello, Like, Ping, Refresh, Say
 from live.rooms.live import Remark, like, say_all
@@ -183,11 +183,14 @@ class Desk:
         self._tap(connection, command.id, command.d.key, command.d.tries, lines, tuple(command.d.at))
 
     def _claim(self, connection: Connection, command: Claim) -> None:
-        self._tap(connection, command.id, command.d.key, command.d.tries, ((command.d.offer, 1, 1),), (ANYWHERE,))
+        self._tap(
+            connection, command.id, command.d.key, command.d.tries, ((command.d.offer, 1, 1),), (ANYWHERE,), word_hash(command.d.word)
+        )
 
     def _tap(
-        self, connection: Connection, command: int, key: str, tries: int, lines: tuple[tuple[int, int, int], ...], at: tuple[str, ...]
-    ) -> None:
+        self, connection: Connection, command: int, key: str, tries: int, lines: tuple[tuple[int, int, int], ...], at: tuple[str, ...],
+        word: str = "",
+    ) -> None:  # fmt: skip
         feed, identity = _feed(connection), connection.identity
         if identity is None or not identity.known:
             raise Refusal(Code.IDENTIFY)
@@ -201,7 +204,7 @@ class Desk:
             if why is not None:
                 raise Refusal(Code(why))
         rid = rid_of(identity.sub, feed.room, key)
-        tap = Tap(rid, identity.sub, identity.name, self.hub.id, body_hash(amounts, at), tries, at, lines)
+        tap = Tap(rid, identity.sub, identity.name, self.hub.id, body_hash(amounts, at), tries, at, lines, word)
         batch = self.batches.setdefault(feed.room, [])
         batch.append((connection, command, tap))
         settings = self.hub.settings

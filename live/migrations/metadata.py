@@ -10,10 +10,13 @@ import live.offers.tables
 import live.offers.waitlist.tables
 import live.orders.tables
 import live.payments.tables
+import live.people.points.tables
 import live.people.tables
 import live.pickup.tables
 import live.promotions.coupon.tables
+import live.promotions.draw.tables
 import live.promotions.flash_sale.tables
+import live.promotions.red_packet.tables
 import live.rooms.run_sheet.tables
 import live.rooms.tables
 import live.stock.tables  # noqa: F401

@@ -14,7 +14,7 @@ from sqlmodel import col
 
 from live.infra import outbox
 from live.infra.db import epoch_ms
-from live.offers.rules import ANYWHERE, MAX_LOCATIONS, PER_ORDER
+from live.offers.rules import ANYWHERE, MAX_LOCATIONS, PER_ORDER, WORD, word_hash
 from live.offers.tables import Allotment, Offer, Team
 from live.offers.till import return_rid
 from live.offers.waitlist.actions import close_line
@@ -68,15 +68,18 @@ async def open_offer(
     if team is not None:
         session.add(Team(offer_id=offer_id, size=team.size, minimum=team.minimum, closes_at=closes_at))
     await session.flush()
-    facts = {"offer": offer_id, "kind": kind}
-    if opens_at is None:
-        opened = event("offer.opened", OfferOpened.model_validate(facts))
-    else:
-        opened = event("offer.scheduled", OfferScheduled.model_validate(facts | {"opens": epoch_ms(opens_at)}))
     card = view(offer).model_dump(mode="json")
     fields = turnstile(offer, stock, team.size if team else None)
-    await outbox.act(session, room_id, events=[opened], state={f"offer:{offer_id}": card}, offers={offer_id: fields})
+    events = [_opened(offer_id, kind, opens_at)]
+    await outbox.act(session, room_id, events=events, state={f"offer:{offer_id}": card}, offers={offer_id: fields})
     return offer
+
+
+def _opened(offer_id: int, kind: str, opens_at: datetime | None) -> list[Any]:
+    facts = {"offer": offer_id, "kind": kind}
+    if opens_at is None:
+        return event("offer.opened", OfferOpened.model_validate(facts))
+    return event("offer.scheduled", OfferScheduled.model_validate(facts | {"opens": epoch_ms(opens_at)}))
 
 
 def turnstile(offer: Offer, left: Mapping[str, int], seats: int | None) -> dict[str, str]:
@@ -95,6 +98,8 @@ def turnstile(offer: Offer, left: Mapping[str, int], seats: int | None) -> dict[
     if left:
         fields["places"] = ",".join(sorted(left))
     fields |= {f"left:{location}": str(qty) for location, qty in left.items()}
+    if WORD in offer.terms:
+        fields["word"] = word_hash(offer.terms[WORD])
     if seats is not None:
         fields["seats"] = str(seats)
     return fields
@@ -157,6 +162,8 @@ async def add_stock(session: AsyncSession, offer_id: int, location: str, qty: in
     offer = await lock_offer(session, offer_id)
     if offer.phase == "ended":
         raise Refusal(Code.STATE, state="ended")
+    if offer.kind == "packet":
+        raise Refusal(Code.BAD_REQUEST, field="qty", why="a packet is cut when it is dropped")
     if await session.get(Allotment, (offer_id, location)) is None:
         raise Refusal(Code.BAD_REQUEST, field="location", why="this offer is not sold there")
     if offer.sku_id is not None and location != ANYWHERE:

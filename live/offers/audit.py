@@ -170,7 +170,7 @@ def _plain(row: RowMapping) -> dict[str, Any]:
     return {name: int(value) if isinstance(value, Decimal) else value for name, value in row.items()}
 
 
-# Units an order (or coupon) keeps from its allotment: everything that was held and neither released nor restocked.
+# Units an order (coupon, share of a packet) keeps from its allotment: everything that was held and neither released nor restocked.
 _FOLD = """
 WITH mine AS (SELECT id, kind, phase FROM offer WHERE room_id = :r),
 applied AS (SELECT * FROM unnest(CAST(:o AS bigint[]), CAST(:l AS text[]), CAST(:m AS bigint[])) AS t(offer_id, location, no)),
@@ -187,7 +187,9 @@ folds AS (
   FROM order_line l JOIN orders o ON o.no = l.order_no JOIN mine ON mine.id = l.offer_id
   WHERE NOT EXISTS (SELECT 1 FROM back b WHERE b.rid = o.rid AND b.offer_id = l.offer_id) GROUP BY 1, 2
   UNION ALL
-  SELECT g.offer_id, '-', 0, count(*) FROM coupon_grant g JOIN mine ON mine.id = g.offer_id GROUP BY 1),
+  SELECT g.offer_id, '-', 0, count(*) FROM coupon_grant g JOIN mine ON mine.id = g.offer_id AND mine.kind = 'coupon' GROUP BY 1
+  UNION ALL
+  SELECT s.offer_id, '-', 0, count(*) FROM packet_share s JOIN mine ON mine.id = s.offer_id WHERE s.rid IS NOT NULL GROUP BY 1),
 quotas AS (SELECT q.offer_id, sum(q.used) AS used FROM quota q JOIN mine ON mine.id = q.offer_id GROUP BY 1),
 sums AS (SELECT a.offer_id, sum(a.taken) AS taken FROM allotment a JOIN mine ON mine.id = a.offer_id GROUP BY 1)
 SELECT a.offer_id, a.location, mine.kind, mine.phase, a.total, a.taken, a.move_no,

@@ -5,7 +5,7 @@ forgets the till (`UPDATE allotment SET taken = taken - 1`) fails where it stand
 not per row: a group of 500 orders is three statements. `TRUNCATE` is let through, for tests and for shops that begin anew.
 
 Refusals are SQLSTATE 23514 (a CHECK's) with the rule's name as the constraint: `allotment_tied`, `allotment_kept`, `movement_kept`,
-`seal_kept`.
+`seal_kept`, `points_kept` (points are a book too, see `people.points`).
 """
 
 from __future__ import annotations
@@ -58,11 +58,12 @@ GATE = (
     "CREATE TRIGGER allotment_kept BEFORE DELETE ON allotment FOR EACH STATEMENT EXECUTE FUNCTION books_kept('allotment_kept')",
     "CREATE TRIGGER movement_kept BEFORE UPDATE OR DELETE ON movement FOR EACH STATEMENT EXECUTE FUNCTION books_kept('movement_kept')",
     "CREATE TRIGGER seal_kept BEFORE UPDATE OR DELETE ON movement_seal FOR EACH STATEMENT EXECUTE FUNCTION books_kept('seal_kept')",
+    "CREATE TRIGGER points_kept BEFORE UPDATE OR DELETE ON points_entry FOR EACH STATEMENT EXECUTE FUNCTION books_kept('points_kept')",
 )
 
 
 def guard(metadata: MetaData) -> None:
-    """Let `create_all` make the rules too, after the tables. Migration 0003 holds its own copy; a test compares what both make."""
+    """Let `create_all` make the rules too, after the tables. Migrations hold their own copies; a test compares what both make."""
 
     def made(_: MetaData, connection: Connection, **__: object) -> None:
         for statement in GATE:

@@ -35,7 +35,8 @@ class Behind(RedisError):
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """One intent as a client sends it. `lines`: (offer, units, price version); `at`: acceptable places, best first; `hash`: of the body."""
+    """One intent as a client sends it. `lines`: (offer, units, price version); `at`: acceptable places, best first; `hash`: of the body;
+    `word`: the hash of what was said (`rules.word_hash`)."""
 
     rid: str
     who: str
@@ -45,6 +46,7 @@ class Tap:
     tries: int
     at: tuple[str, ...]
     lines: tuple[tuple[int, int, int], ...]
+    word: str = ""
 
 
 @dataclass(slots=True)  # not frozen: one per tap, see `Intent`
@@ -89,9 +91,10 @@ async def reserve(redis: Redis, room: str, taps: Sequence[Tap], cap: int) -> lis
     args: list[Any] = [room, len(taps), cap, len(offers), *offers]
     texts: dict[Any, str] = {}  # many want the same
     for tap in taps:
-        lines = texts.get(tap.lines)
+        lines = texts.get((tap.lines, tap.word))
         if lines is None:
-            lines = texts[tap.lines] = ";".join([f"{index[offer]}:{qty}:{version}" for offer, qty, version in tap.lines])
+            lines = ";".join([f"{index[offer]}:{qty}:{version}:{tap.word}" for offer, qty, version in tap.lines])
+            texts[tap.lines, tap.word] = lines
         # The rest of the intent is the turnstile's to say.
         start = orjson.dumps({"rid": tap.rid, "who": tap.who, "name": tap.name, "hub": tap.hub, "hash": tap.hash})[:-1]
         args += (tap.who, tap.tries, ",".join(tap.at), lines, tap.hash, start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ ANYWHERE = "-"  # the location of what has none: coupons, packets
 MAX_LOCATIONS = 8  # a turnstile call stays short: constant work per intent
 HOLD_FLOOR = "hold_floor"  # of an offer's terms: seconds below which no hold of it is shortened; without it none is
 PER_ORDER = "per_order"  # of an offer's terms, and of its turnstile: units one order may take; without it as many as a person may have
+WORD = "word"  # of an offer's terms: what has to be said to take from it; never shown to the room
 HOT = 2  # from one half of a store's units on, holds shrink: whoever watched half of it go will not watch long for the rest
 
 
@@ -22,6 +24,12 @@ def rid_of(person: str, room: str, key: str) -> str:
 def body_hash(lines: Sequence[tuple[int, int]], at: Sequence[str]) -> str:
     """What the tap asked for, without the price: the same key with another body is refused."""
     return hashlib.sha256(repr((sorted(lines), list(at))).encode()).hexdigest()[:16]
+
+
+def word_hash(word: str) -> str:
+    """What stands for a spoken word at the turnstile: width, case and spaces do not matter. Of no word: empty."""
+    plain = "".join(unicodedata.normalize("NFKC", word).casefold().split())
+    return hashlib.sha256(plain.encode()).hexdigest()[:16] if plain else ""
 
 
 def handle(fence: int | str, stream_id: str) -> str:

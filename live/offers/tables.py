@@ -25,11 +25,11 @@ class Offer(SQLModel, table=True):
 
     __tablename__ = "offer"
     __table_args__ = (
-        CheckConstraint("kind IN ('sale','coupon','group')", name="kind"),
+        CheckConstraint("kind IN ('sale','coupon','group','packet')", name="kind"),
         CheckConstraint("phase IN ('open','ended')", name="phase"),
         CheckConstraint("fen >= 0", name="fen"),
         CheckConstraint("per_person > 0", name="per_person"),
-        CheckConstraint("(kind = 'coupon') = (sku_id IS NULL)", name="sku"),
+        CheckConstraint("(kind IN ('coupon','packet')) = (sku_id IS NULL)", name="sku"),
     )
 
     id: int | None = identity()
@@ -163,4 +163,3 @@ class Watched(SQLModel, table=True):
 
 
 guard(SQLModel.metadata)
-

@@ -21,6 +21,7 @@ from live.orders.refunds import REASON_CHARACTERS
 from live.orders.tables import Order
 from live.payments.tables import Refund
 from live.promotions.coupon import queries as coupons
+from live.promotions.red_packet import queries as packets
 from live.protocol.codes import Code, Refusal
 
 KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")  # as the buy command takes it
@@ -75,7 +76,7 @@ async def my_coupons(request: Request) -> Response:
 
 
 async def my_intent(request: Request) -> Response:
-    """GET /v1/me/intents/{room}/{key} → {order} or {coupon} it became, {pending: true}, or {again: true}: resend the same key.
+    """GET /v1/me/intents/{room}/{key} → {order}, {coupon} or {packet} it became, {pending: true}, or {again: true}: resend the same key.
 
     SQL is asked first and, once Redis knows of no unbooked intent, again: it may have been booked between the two questions.
     """
@@ -102,6 +103,9 @@ async def _booked(request: Request, rid: str) -> dict[str, Any] | None:
         order = await queries.by_rid(session, rid)
         if order is not None:
             return {"order": await _shape(session, request, order)}
+        share = await packets.by_rid(session, rid)
+        if share is not None:
+            return {"packet": share}
         grant = await coupons.by_rid(session, rid)
     return None if grant is None else {"coupon": coupons.shape(grant)}
 

@@ -18,6 +18,7 @@ class Code(StrEnum):
     ORDER_LIMIT = "order_limit"  # {allowed}: one order of it takes no more
     NOT_STARTED = "not_started"  # {at}
     ENDED = "ended"
+    WRONG_WORD = "wrong_word"  # a packet that opens to who says its word
     TEAM_FULL = "team_full"
     PRICE_CHANGED = "price_changed"  # {fen, version}
     KEY_REUSED = "key_reused"
@@ -69,6 +70,7 @@ STATUS: dict[Code, int] = {
     Code.FORBIDDEN: 403, Code.ORIGIN: 403, Code.MUTED: 403, Code.WRONG_STORE: 403, Code.PASSWORD_CHANGE: 403,
     Code.NOT_FOUND: 404, Code.UNKNOWN: 404,
     Code.BAD_REQUEST: 422, Code.ROWS: 422, Code.EMPTY: 422, Code.TOO_LONG: 422, Code.BAD_WORDS: 422, Code.WRONG_CODE: 422,
+    Code.WRONG_WORD: 422,
     Code.TOO_LARGE: 413,
     Code.LOCKED_OUT: 429, Code.SLOW_DOWN: 429,
     Code.BUSY: 503, Code.FENCED: 503, Code.UNAVAILABLE: 503, Code.GATEWAY: 502,

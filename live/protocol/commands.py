@@ -64,13 +64,14 @@ class BuyData(Strict):
 
 
 class ClaimData(Strict):
-    """Claim one coupon of an offer."""
+    """Claim one coupon, or one share of a packet. `word`: what a packet with a password wants to hear."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     key: Key
     tries: Annotated[int, Field(ge=1, le=10_000, alias="try")] = 1
     offer: Seq
+    word: Annotated[str, Field(max_length=40)] = ""
 
 
 class AskData(Strict):

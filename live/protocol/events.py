@@ -46,11 +46,20 @@ class CouponTerms(Facts):
     threshold: Fen
 
 
+class PacketTerms(Facts):
+    """A red packet: `sum` points, or fen in coupons usable from orders of `threshold` fen on. `word`: a password opens it."""
+
+    currency: Literal["points", "coupon"]
+    sum: int
+    threshold: Fen = 0
+    word: bool = False
+
+
 class OfferView(Facts):
     """What a card shows of an offer; state key `offer:<id>`. Units left are `left:<id>`, seats `team:<id>`."""
 
     id: int
-    kind: Literal["sale", "coupon", "group"]
+    kind: Literal["sale", "coupon", "group", "packet"]
     phase: Literal["open", "ended"]
     name: Names
     picture: str
@@ -68,6 +77,7 @@ class OfferView(Facts):
     per_order: int | None = None  # units one order may take; None: as many as a person may have
     countdown: int | None = None  # of a sale: seconds before `opens` from which it counts down; 0: it was opened at once
     stopped: bool = False  # of a sale that ended: by hand, before its time was over or before it began
+    packet: PacketTerms | None = None
 
 
 class LeftView(Facts):
@@ -126,6 +136,51 @@ class GrantView(Facts):
     state: str
 
 
+class PacketView(Facts):
+    """Own event `packet`: one's share of the packet `id`: `amount` points, or fen of the coupon `grant`."""
+
+    t: Literal["packet"] = "packet"
+    id: int
+    version: int
+    offer: int
+    currency: Literal["points", "coupon"]
+    amount: int
+    grant: int | None = None
+
+
+class PrizeView(Facts):
+    """Own event `prize`: one won in the draw `id`. `grant`: the coupon it is, if it is one."""
+
+    t: Literal["prize"] = "prize"
+    id: int
+    version: int
+    prize: Names
+    grant: int | None = None
+
+
+class Won(Facts):
+    """A winner as everybody may see them. `ticket`: their name in the draw's proof."""
+
+    ticket: str
+    name: str
+
+
+class DrawView(Facts):
+    """State key `draw:<id>`. `commitment`: the SHA-256 of the seed, which is kept secret until it is `drawn`. `won`: in their order."""
+
+    id: int
+    phase: Literal["open", "drawn"]
+    prize: Names
+    winners: int  # at most
+    entry: Literal["comment", "order"]
+    word: str  # what a comment must contain; empty for orders
+    opens: EpochMs
+    closes: EpochMs
+    commitment: str
+    entrants: int | None = None
+    won: list[Won] = Field(default_factory=list)
+
+
 class WaitView(Facts):
     """Own event `waitlist`: one's place in a line. `GIVEN`: it is theirs as `order`, to be paid by `pay_until`; `SKIPPED`: `why`."""
 
@@ -154,7 +209,7 @@ class OfferOpened(Facts):
     """A sale, a coupon or a group buy was opened; its card follows in the same frame's state."""
 
     offer: int
-    kind: Literal["sale", "coupon", "group"]
+    kind: Literal["sale", "coupon", "group", "packet"]
 
 
 class OfferScheduled(Facts):
@@ -211,6 +266,20 @@ class TeamDone(Facts):
     fen: Fen
 
 
+class DrawOpened(Facts):
+    """A draw can be entered; its card follows in the same frame's state."""
+
+    draw: int
+
+
+class DrawDone(Facts):
+    """The winners of a draw, in their order."""
+
+    draw: int
+    entrants: int
+    won: list[Won]
+
+
 class CommentWithdrawn(Facts):
     """Remove this comment wherever it is shown."""
 
@@ -230,9 +299,13 @@ CRITICAL: dict[str, type[Facts]] = {
     "room.pinned": Pinned,
     "team.done": TeamDone,
     "comment.withdrawn": CommentWithdrawn,
+    "draw.opened": DrawOpened,
+    "draw.done": DrawDone,
 }
 
-STATE: dict[str, type[Facts]] = {"offer": OfferView, "left": LeftView, "team": TeamView, "waitlist": WaitlistView, "room": RoomView}
+STATE: dict[str, type[Facts]] = {
+    "offer": OfferView, "left": LeftView, "team": TeamView, "waitlist": WaitlistView, "room": RoomView, "draw": DrawView,
+}  # fmt: skip
 
 
 class Comment(Facts):

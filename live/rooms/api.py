@@ -19,16 +19,20 @@ from live.offers.actions import add_stock
 from live.offers.queries import kind_of
 from live.offers.tables import Offer
 from live.promotions.coupon.actions import end_coupon
+from live.promotions.draw.actions import close_draw, close_room, open_draw
 from live.promotions.flash_sale.actions import end_sale, reprice_sale, stop_sale
 from live.promotions.flash_sale.queries import states
 from live.promotions.group_buy.actions import end_group
+from live.promotions.red_packet.actions import end_packet, open_packet
 from live.protocol.codes import Code, Refusal
-from live.rooms import actions, acts, forms, queries
+from live.rooms import actions, acts, forms, queries, rules
 from live.stock.queries import store_view, stores
 
 _CHAT_ID = re.compile(r"c[0-9]+-[0-9]+")
 
-END: dict[str, Callable[[AsyncSession, int, datetime], Awaitable[Offer]]] = {"sale": end_sale, "coupon": end_coupon, "group": end_group}
+END: dict[str, Callable[[AsyncSession, int, datetime], Awaitable[Offer]]] = {
+    "sale": end_sale, "coupon": end_coupon, "group": end_group, "packet": end_packet,
+}  # fmt: skip
 BY_HAND = END | {"sale": stop_sale}
 
 
@@ -89,6 +93,7 @@ async def stop(request: Request) -> Response:
     async with request.state.db.begin() as session:
         for offer in await actions.begin_stop(session, request.path_params["room"]):
             await END[offer.kind](session, int(offer.id or 0), now)
+        await close_room(session, request.path_params["room"], now)
         return _json(queries.view(await actions.stop_room(session, request.path_params["room"], now)))
 
 
@@ -112,6 +117,53 @@ def _opening(kind: str) -> Callable[[Request], Awaitable[Response]]:
             return _json({"offer": await act.start(session, room.id, form, request.state.settings, utc_now())}, 201)
 
     return door
+
+
+async def packet(request: Request) -> Response:
+    """POST /v1/rooms/{room}/packets."""
+    await security.staff(request, "packet.open")
+    form = await security.body(request, forms.PacketForm)
+    word = _sayable(request, form.word)
+    async with request.state.db.begin() as session:
+        room = await queries.live_room(session, request.path_params["room"])
+        offer = await open_packet(
+            session, room_id=room.id, currency=form.currency, total=form.sum, shares=form.shares, least=form.least,
+            threshold=form.threshold, word=word, minutes=form.minutes, now=utc_now(),
+        )  # fmt: skip
+        return _json({"offer": offer.id}, 201)
+
+
+async def draw(request: Request) -> Response:
+    """POST /v1/rooms/{room}/draws."""
+    await security.staff(request, "draw.open")
+    form = await security.body(request, forms.DrawForm)
+    word = _sayable(request, form.word)
+    async with request.state.db.begin() as session:
+        room = await queries.live_room(session, request.path_params["room"])
+        found = await open_draw(
+            session, room_id=room.id, prize=(form.prize_zh, form.prize_en), off=form.off, threshold=form.threshold, winners=form.winners,
+            entry=form.entry, word=word, minutes=form.minutes, now=utc_now(),
+        )  # fmt: skip
+        return _json({"draw": found.id, "commitment": found.commitment}, 201)
+
+
+async def draw_close(request: Request) -> Response:
+    """POST /v1/draws/{id}/close: nobody enters any more, and the winners are drawn."""
+    await security.staff(request, "draw.close")
+    await security.body(request, forms.Nothing)
+    async with request.state.db.begin() as session:
+        return _json({"draw": (await close_draw(session, request.path_params["id"], utc_now())).id})
+
+
+def _sayable(request: Request, given: str) -> str:
+    """A word viewers are asked to say, as their comments will have it. Refusal(BAD_REQUEST field word): no comment may contain it."""
+    config = request.state.settings
+    word = rules.clean(given)
+    words = rules.fold_words([*rules.WORDS, *config.comment_words.split(",")])
+    why = rules.fault(word, config.comment_max_characters, words) if given else None
+    if why is not None:
+        raise Refusal(Code.BAD_REQUEST, field="word", why=f"cannot be said in the room: {why}")
+    return word
 
 
 async def offers(request: Request) -> Response:
@@ -188,6 +240,9 @@ routes = [
     Route("/v1/rooms/{room}/sales", _opening("sale"), methods=["POST"]),
     Route("/v1/rooms/{room}/coupons", _opening("coupon"), methods=["POST"]),
     Route("/v1/rooms/{room}/groups", _opening("group"), methods=["POST"]),
+    Route("/v1/rooms/{room}/packets", packet, methods=["POST"]),
+    Route("/v1/rooms/{room}/draws", draw, methods=["POST"]),
+    Route("/v1/draws/{id:int}/close", draw_close, methods=["POST"]),
     Route("/v1/rooms/{room}/offers", offers, methods=["GET"]),
     Route("/v1/rooms/{room}/mute", mute, methods=["POST"]),
     Route("/v1/rooms/{room}/comments/{id}/withdraw", withdraw, methods=["POST"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -18,6 +18,7 @@ Units = Annotated[int, Field(ge=1, le=1_000_000)]
 PerPerson = Annotated[int, Field(ge=1, le=99)]
 EpochMs = Annotated[int, Field(ge=0, lt=2**43)]  # up to the year 2248
 Minutes = Annotated[int, Field(ge=1, le=1440)]
+Word = Annotated[str, StringConstraints(strip_whitespace=True, max_length=40)]
 StockForm = dict[Store, Units]
 
 
@@ -102,6 +103,31 @@ class GroupForm(Form):
     minimum: Units
     tiers: Annotated[list[TierForm], Field(min_length=1, max_length=10)]
     minutes: Minutes | None = None
+
+
+class PacketForm(Form):
+    """A red packet to drop: `sum` points, or fen in coupons, cut into so many shares. `word`: what has to be said to open it."""
+
+    currency: Literal["points", "coupon"]
+    sum: Fen
+    shares: Units
+    least: Fen = 1
+    threshold: Annotated[int, Field(ge=0, le=100_000_000)] = 0
+    word: Word = ""
+    minutes: Minutes | None = None
+
+
+class DrawForm(Form):
+    """A draw to open: a prize in words, or a coupon of `off` fen. Entered by a comment with `word`, or by an order that is paid for."""
+
+    prize_zh: Annotated[str, StringConstraints(strip_whitespace=True, max_length=60)] = ""
+    prize_en: Annotated[str, StringConstraints(strip_whitespace=True, max_length=60)] = ""
+    off: Annotated[int, Field(ge=0, le=100_000_000)] = 0
+    threshold: Annotated[int, Field(ge=0, le=100_000_000)] = 0
+    winners: Units
+    entry: Literal["comment", "order"]
+    word: Word = ""
+    minutes: Minutes
 
 
 class StockAdd(Form):

@@ -32,10 +32,13 @@ from live.orders.refunds import refund_done
 from live.payments import api as payments
 from live.payments.wechatpay import from_settings
 from live.people import api as people
+from live.people.points import api as points
 from live.people.rules import MAY
 from live.people.wechat import WechatLogin
 from live.pickup import api as pickup
 from live.pickup.queries import pickup_view
+from live.promotions.draw import api as draws
+from live.promotions.red_packet import api as packets
 from live.protocol.codes import Code, Refusal
 from live.rooms import api as rooms
 from live.rooms.run_sheet import api as run_sheet
@@ -176,7 +179,8 @@ def make_app(config: Settings) -> Starlette:
 
     return Starlette(
         routes=[
-            *people.routes, *stock.routes, *rooms.routes, *run_sheet.routes, *offers.routes, *waitlist.routes, *orders.routes,
+            *people.routes, *points.routes, *stock.routes, *rooms.routes, *run_sheet.routes, *offers.routes, *waitlist.routes,
+            *orders.routes, *packets.routes, *draws.routes,
             *payments.routes, *pickup.routes, *ops.routes, *pages.routes(config),
         ],
         middleware=[Middleware(SafeHeaders, config=config)],

@@ -1,4 +1,4 @@
-// The run area: what is open now, card by card, and the three things a host can open.
+// The run area: what is open now, card by card, and the things a host can open.
 import { html, cls, useState } from "/static/shared/dom.js";
 import { t, pick, number, money, date } from "/static/shared/i18n.js";
 import { refused, toast } from "/static/shared/toast.js";
@@ -6,7 +6,9 @@ import { confirm } from "/static/shared/dialog.js";
 import { Bar, Button, Countdown, Empty, Picture, Price, Spinner } from "/static/shared/parts.js";
 import { Key } from "./keys.js";
 import { Cue } from "./run-cue.js";
+import { Draws } from "./open-giveaway.js";
 
+const FACES = { coupon: "console.coupon_sign", packet: "console.packet_sign" }; // of what is claimed, and has no picture, price or payment
 const LOW = 0.2; // of the total: below this a store's stock is marked
 
 /** The pinned one's successor on the shelf: what the host most likely explains next. */
@@ -39,7 +41,7 @@ function SaleState({ studio, offer }) {
 async function endIt(studio, offer) {
   const yes = await confirm({
     title: t("console.end_title", { name: pick(offer.name) }),
-    text: t(soon(offer) ? "console.end_planned" : offer.kind === "group" ? "console.end_group" : offer.kind === "coupon" ? "console.end_coupon" : "console.end_sale"),
+    text: t(soon(offer) ? "console.end_planned" : `console.end_${offer.kind}`),
     yes: t(endWord(offer)),
     danger: true,
   });
@@ -66,7 +68,7 @@ function Places({ offer, stores }) {
 
 /** Units: left, taken, and of those paid for; `whole`: a moderator is not told which are paid. */
 function Count({ offer, whole }) {
-  const coupon = offer.kind === "coupon";
+  const coupon = offer.kind in FACES;
   const paid = Math.min(offer.units, offer.taken);
   return html`<div class="count-row">
     <span class=${cls("count-main", offer.left === 0 && "is-out")}><b class="num">${number(offer.left)}</b><small>${t(coupon ? "console.coupons_left" : "console.left")}</small></span>
@@ -94,7 +96,7 @@ function Card({ studio, offer, at, pinned, may, onStock, onPrice }) {
   const open = offer.phase === "open";
   return html`<li class=${cls("offer", `offer-${offer.kind}`, pinned && "is-pinned", !open && "is-ended")} style=${{ order: at }}>
     <div class="offer-head">
-      ${offer.kind === "coupon" ? html`<span class="picture ticket-face" aria-hidden="true">${t("console.coupon_sign")}</span>` : html`<${Picture} src=${offer.picture} name=${pick(offer.name)} />`}
+      ${offer.kind in FACES ? html`<span class="picture ticket-face" aria-hidden="true">${t(FACES[offer.kind])}</span>` : html`<${Picture} src=${offer.picture} name=${pick(offer.name)} />`}
       <div class="grow">
         <div class="row offer-tags"><span class=${`tag tag-${offer.kind}`}>${t(`console.kind.${offer.kind}`)}</span>
           ${pinned && html`<span class="tag tag-pin">${t("console.pinned")}</span>`}
@@ -103,7 +105,7 @@ function Card({ studio, offer, at, pinned, may, onStock, onPrice }) {
           ${open && offer.closes && html`<${Countdown} until=${offer.closes} skew=${studio.room.skew} class="offer-clock" />`}
           ${!open && html`<span class="tag">${t("console.ended")}</span>`}`}</div>
         <h3>${pick(offer.name)}</h3>
-        <p class="small muted num">${offer.kind !== "coupon" && html`<${Price} fen=${offer.team?.fen ?? offer.fen} was=${offer.list_fen} /> · `}${t("console.per_person_n", { n: offer.per_person })}${offer.per_order && ` · ${t("console.per_order_n", { n: offer.per_order })}`}</p>
+        <p class="small muted num">${!(offer.kind in FACES) && html`<${Price} fen=${offer.team?.fen ?? offer.fen} was=${offer.list_fen} /> · `}${t("console.per_person_n", { n: offer.per_person })}${offer.per_order && ` · ${t("console.per_order_n", { n: offer.per_order })}`}</p>
       </div>
     </div>
     <${Count} offer=${offer} whole=${!may.run} />
@@ -111,7 +113,7 @@ function Card({ studio, offer, at, pinned, may, onStock, onPrice }) {
     <${Places} offer=${offer} stores=${studio.place.stores} />
     ${may.run && open && html`<div class="offer-acts">
       <${Button} kind=${pinned ? "btn-soft" : ""} onPress=${() => pinTo(studio, pinned ? null : offer.id)}>${t(pinned ? "console.unpin" : "console.pin")}<//>
-      <button type="button" class="btn" onClick=${() => onStock(offer)}>${t("console.add_stock")}</button>
+      ${offer.kind !== "packet" && html`<button type="button" class="btn" onClick=${() => onStock(offer)}>${t("console.add_stock")}</button>`}
       ${offer.kind === "sale" && html`<button type="button" class="btn" onClick=${() => onPrice(offer)}>${t("console.change_price")}</button>`}
       <${Button} kind="btn-quiet offer-end" onPress=${() => endIt(studio, offer)}>${t(endWord(offer))}<//>
     </div>`}
@@ -119,7 +121,7 @@ function Card({ studio, offer, at, pinned, may, onStock, onPrice }) {
 }
 
 /** About how high a card is (px): what stands on it by its kind, and a row for each store. */
-const height = (offer) => ({ coupon: 210, sale: 230, group: 370 })[offer.kind] + (offer.kind === "coupon" ? 0 : 26 * offer.places.length);
+const height = (offer) => ({ coupon: 210, packet: 210, sale: 230, group: 370 })[offer.kind] + (offer.kind in FACES ? 0 : 26 * offer.places.length);
 
 /** Cards in two columns without holes, each under the shorter one; by kind and stores only, so that no card moves while numbers do. */
 export function columns(offers) {
@@ -145,10 +147,13 @@ export function Shelf({ studio, may, onOpen, onStock, onPrice }) {
       <button type="button" class="btn launch-sale" disabled=${!studio.plannable} onClick=${() => onOpen("sale")}>${t("console.open_sale")}<${Key} of="S" /></button>
       <button type="button" class="btn launch-coupon" disabled=${!studio.live} onClick=${() => onOpen("coupon")}>${t("console.open_coupon")}<${Key} of="C" /></button>
       <button type="button" class="btn launch-group" disabled=${!studio.live} onClick=${() => onOpen("group")}>${t("console.open_group")}<${Key} of="G" /></button>
+      <button type="button" class="btn launch-coupon" disabled=${!studio.live} onClick=${() => onOpen("packet")}>${t("console.open_packet")}<${Key} of="H" /></button>
+      <button type="button" class="btn launch-group" disabled=${!studio.live} onClick=${() => onOpen("draw")}>${t("console.open_draw")}<${Key} of="D" /></button>
       <button type="button" class="btn btn-quiet launch-next" disabled=${!open.length} onClick=${() => pinTo(studio, nextPin(offers, studio.view.pin))}>${t("console.pin_next")}<${Key} of="P" /></button>
     </div>
     <${Cue} studio=${studio} onOpen=${() => onOpen("run")} />`}
     <div class="panel-body">
+      <${Draws} studio=${studio} may=${may} />
       ${!known ? html`<${Spinner} />` : !open.length && html`<${Empty} title=${t("console.shelf_empty")} text=${t(studio.live ? "console.shelf_empty_live" : "console.shelf_empty_text")} />`}
       ${cards(open)}
       ${ended.length > 0 && html`<button type="button" class="link-btn" aria-expanded=${past} onClick=${() => setPast(!past)}>${t(past ? "console.hide_ended" : "console.show_ended", { n: ended.length })}</button>`}

@@ -198,7 +198,7 @@ export class Studio extends Listeners {
   finish = () => doors.post(`${this.path}/stop`);
   pin = (offer) => doors.post(`${this.path}/pin`, { offer });
 
-  /** `kind`: sales, coupons or groups. */
+  /** `kind`: sales, coupons, groups, packets or draws. */
   async open(kind, body) {
     const made = await doors.post(`${this.path}/${kind}`, body);
     this.askOffers();
@@ -216,6 +216,7 @@ export class Studio extends Listeners {
     await doors.post(`/v1/offers/${offer}/price`, { fen });
     await this.askOffers();
   }
+  closeDraw = (draw) => doors.post(`/v1/draws/${draw}/close`);
 
   async addStock(offer, location, qty) {
     await doors.post(`/v1/offers/${offer}/stock`, { location, qty });

@@ -31,6 +31,8 @@ const WHY = [
   [/^greater_than|^less_than/, "range"],
   [/^(?:taken|exists|.*already (?:taken|exists|there).*)$/, "taken"],
   [/less than the threshold/, "below_threshold"],
+  [/above the mean share/, "above_mean"],
+  [/^cannot be said in the room/, "unsayable"],
   [/more than the step before/, "rising"],
   [/less than the step before/, "falling"],
   [/must not be more than the stock/, "above_stock"],

@@ -5,8 +5,10 @@ import { LangSwitch, Button } from "../shared/parts.js";
 import { Speaker, Video } from "./video.js";
 import { Comments, Composer } from "./talk.js";
 import { Hearts } from "./hearts.js";
-import { CouponCard, GroupCard, PinnedCard } from "./cards.js";
 import { SaleCard } from "./sale.js";
+import { ActButton, CouponCard, GroupCard, PinnedCard } from "./cards.js";
+import { PacketCard, PacketSheet } from "./packets.js";
+import { DrawCard, DrawSheet } from "./draws.js";
 import { Shelf } from "./shelf.js";
 import { BuySheet } from "./buy.js";
 import { OrderSheet, RefundSheet } from "./order.js";
@@ -14,7 +16,7 @@ import { WaitSheet } from "./wait.js";
 import { MineSheet } from "./mine.js";
 import { Identify } from "./identify.js";
 
-const SHEETS = { shelf: Shelf, buy: BuySheet, wait: WaitSheet, order: OrderSheet, refund: RefundSheet, mine: MineSheet, identify: Identify };
+const SHEETS = { shelf: Shelf, buy: BuySheet, wait: WaitSheet, order: OrderSheet, refund: RefundSheet, mine: MineSheet, packet: PacketSheet, draw: DrawSheet, identify: Identify };
 const NEWS = 4_000; // ms a line of news stays over the video
 const PATIENCE = 1_200; // ms without a socket before saying so: a short break should not frighten anybody
 
@@ -34,7 +36,7 @@ export function App({ shop }) {
     <div class="over">
       <${Head} shop=${shop} title=${title} />
       <${Connection} shop=${shop} />
-      ${room.phase === "live" ? html`<div class="promos"><${CouponCard} shop=${shop} /><${GroupCard} shop=${shop} /></div>` : html`<${Curtain} shop=${shop} phase=${room.phase} />`}
+      ${room.phase === "live" ? html`<div class="promos"><${PacketCard} shop=${shop} button=${(offer) => html`<${ActButton} shop=${shop} offer=${offer} kind="btn-coupon" />`} /><${CouponCard} shop=${shop} /><${DrawCard} shop=${shop} /><${GroupCard} shop=${shop} /></div>` : html`<${Curtain} shop=${shop} phase=${room.phase} />`}
       <${News} news=${shop.news} />
       <${Comments} shop=${shop} />
       ${room.phase === "live" && html`<${SaleCard} shop=${shop} /><${PinnedCard} shop=${shop} />`}

@@ -4,15 +4,18 @@ import { t, pick, money } from "../shared/i18n.js";
 import { Bar, Button, Countdown, Picture, Price } from "../shared/parts.js";
 import { Start } from "./sale.js";
 
+const CLAIMED = new Set(["coupon", "packet"]); // one tap takes it: nothing to choose, nothing to pay
+
 /** The one button of an offer: what it says and whether it can be pressed. */
 export function act(shop, { view, units, team, open, soon, state }) {
   const tap = shop.taps.of(view.id);
-  if (shop.taps.busy(view.id)) return { text: t(view.kind === "coupon" ? "offer.claiming" : "buy.sending"), busy: true };
+  if (shop.taps.busy(view.id)) return { text: t(CLAIMED.has(view.kind) ? "offer.claiming" : "buy.sending"), busy: true };
   if (view.kind === "coupon") {
     if (tap?.state === "done" || shop.couponsOf(view.id) >= view.per_person) return { text: t("offer.claimed"), off: true };
     if (!open) return { text: t("offer.ended"), off: true };
     return units > 0 ? { text: t("offer.claim") } : { text: t("offer.gone"), off: true };
   }
+  if (view.kind === "packet") return shop.packets.act({ view, units, open });
   if (!open) return { text: t(team && team.state !== "filling" ? `group.${team.state}` : state === "STOPPED" ? "sale.stopped" : "offer.ended"), off: true };
   if (soon) return { text: t("sale.soon"), off: true };
   const place = shop.waits.state(view.id);
@@ -26,12 +29,12 @@ export function act(shop, { view, units, team, open, soon, state }) {
 export function ActButton({ shop, offer, kind = "btn-primary btn-sm" }) {
   const { text, busy, off, opens } = act(shop, offer);
   const press = () => {
-    if (busy && offer.view.kind !== "coupon") shop.open("buy", { id: offer.view.id });
+    if (busy && !CLAIMED.has(offer.view.kind)) shop.open("buy", { id: offer.view.id });
     else if (opens) shop.identified(() => shop.open(...opens));
-    else if (offer.view.kind === "coupon") shop.identified(() => shop.taps.claim(offer.view));
+    else if (CLAIMED.has(offer.view.kind)) shop.identified(() => shop.taps.claim(offer.view));
     else shop.identified(() => shop.open("buy", { id: offer.view.id }));
   };
-  return html`<button type="button" class=${cls("btn", off ? "btn-off" : kind, "btn-sm")} disabled=${off || (busy && offer.view.kind === "coupon")} aria-busy=${busy} onClick=${press}
+  return html`<button type="button" class=${cls("btn", off ? "btn-off" : kind, "btn-sm")} disabled=${off || (busy && CLAIMED.has(offer.view.kind))} aria-busy=${busy} onClick=${press}
     aria-label=${`${text} ${pick(offer.view.name)}`}>${busy && html`<span class="spin" aria-hidden="true"></span>`}${text}</button>`;
 }
 
@@ -46,7 +49,7 @@ export function Left({ shop, offer }) {
 
 export function PinnedCard({ shop }) {
   const offer = shop.room.pin === null ? null : shop.offer(shop.room.pin);
-  if (!offer || !offer.open || offer.view.kind === "coupon") return null; // what is over is not being shown any more
+  if (!offer || !offer.open || CLAIMED.has(offer.view.kind)) return null; // what is over is not being shown any more
   const { view } = offer;
   return html`<section class="pinned" aria-label=${`${t("room.pinned")} ${pick(view.name)}`} key=${view.id}>
     <${Picture} src=${view.picture} name=${pick(view.name)} class="pinned-picture" />

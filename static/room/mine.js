@@ -29,7 +29,7 @@ function Who({ shop }) {
     shop.changedPerson();
     shop.note(t("me.out.done"));
   };
-  return html`<div class="row between who"><b>${viewer.you?.name || t("me.guest")}</b>
+  return html`<div class="row between who"><span><b>${viewer.you?.name || t("me.guest")}</b>${viewer.known && shop.packets.points > 0 && html` <span class="chip num">${t("packet.points", { n: shop.packets.points })}</span>`}</span>
     ${viewer.known ? html`<button type="button" class="btn btn-quiet btn-sm" onClick=${out}>${t("me.out")}</button>`
       : html`<button type="button" class="btn btn-sm btn-primary" onClick=${() => shop.open("identify", {})}>${t("me.verify")}</button>`}</div>`;
 }

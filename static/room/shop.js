@@ -8,6 +8,8 @@ import { LiveRoom } from "../sdk/live.js";
 import { saleNews } from "./sale.js";
 import { Taps } from "./taps.js";
 import { Waits } from "./waits.js";
+import { Packets } from "./packets.js";
+import { Draws } from "./draws.js";
 
 const COMMENTS = 80; // kept on screen; older ones scroll away
 const LIKES_EVERY = 500; // ms
@@ -23,6 +25,8 @@ export class Shop extends Listeners {
     });
     this.taps = new Taps(this);
     this.waits = new Waits(this);
+    this.packets = new Packets(this);
+    this.draws = new Draws(this);
     this.comments = [];
     this.withdrawn = new Set();
     this.orders = new Map(); // no -> ORDER
@@ -136,6 +140,8 @@ export class Shop extends Listeners {
     this.orders.clear();
     this.coupons.clear();
     this.waits.clear();
+    this.packets.clear();
+    this.draws.clear();
     this.fetched = false;
     this.live.rejoin();
     this.draw();
@@ -149,7 +155,7 @@ export class Shop extends Listeners {
     if (viewer.you?.sub !== who) return;
     this.orders = new Map(orders.map((one) => [one.no, one]));
     this.coupons = new Map(coupons.map((one) => [one.id, one]));
-    await this.waits.fetch();
+    await Promise.all([this.waits.fetch(), this.packets.fetch()]);
     this.fetched = true;
     this.draw();
   }
@@ -185,6 +191,8 @@ export class Shop extends Listeners {
       if (held) this.coupons.set(body.id, { ...held, state: body.state });
       this.#later(() => this.fetchCoupons(), 0); // which order holds it comes over HTTP
     } else if (body.t === "waitlist") this.waits.news(body);
+    else if (body.t === "packet") this.packets.keep(body);
+    else if (body.t === "prize") this.say(t("draw.yours", { name: pick(body.prize) }));
     else this.#later(() => this.fetchMine(), Math.random() * 1000); // a kind of news this page does not know yet
     this.draw();
   }
@@ -206,6 +214,8 @@ export class Shop extends Listeners {
     else if (type === "offer.back") this.say(t("room.back", { name }));
     else if (type === "offer.price" && view?.kind === "group") this.say(t("room.fell", { fen: body.fen }));
     else if (saleNews(type, body, view)) this.say(saleNews(type, body, view));
+    else if (type === "draw.opened") this.say(t("draw.new", { name: pick(this.live.state.get(`draw:${body.draw}`)?.prize) }));
+    else if (type === "draw.done") this.say(t("draw.told", { n: body.won.length }));
     else if (type === "team.done") this.say(t(`room.team.${body.state}`, { name }));
   }
 

@@ -30,8 +30,8 @@ export class Taps {
     return this.#run(view.id, "buy", (options) => this.shop.live.buy({ lines, at: [store] }, options));
   }
 
-  claim(view) {
-    return this.#run(view.id, "claim", (options) => this.shop.live.claim(view.id, options));
+  claim(view, word) {
+    return this.#run(view.id, "claim", (options) => this.shop.live.claim(view.id, { ...options, word }));
   }
 
   async #run(offer, kind, make) {
@@ -57,6 +57,11 @@ export class Taps {
       shop.close("buy");
       shop.open("order", { no: result.order.no, got: true });
       shop.fetchOrder(result.order.no).catch(() => {});
+    } else if (result.packet) {
+      shop.packets.keep(result.packet);
+      shop.open("packet", { id: offer });
+      shop.packets.fetch().catch(() => {});
+      if (result.packet.grant) shop.fetchCoupons().catch(() => {});
     } else {
       shop.note(t("coupons.got"), "good");
       shop.fetchCoupons().catch(() => {});
@@ -100,7 +105,7 @@ export class Taps {
       }
       if (!found.pending) {
         this.#remember(key, null);
-        if (found.order || found.coupon) this.#arrived(offer, kind, found);
+        if (found.order || found.coupon || found.packet) this.#arrived(offer, kind, found);
         else this.byOffer.delete(offer);
         this.shop.draw();
         return;

@@ -117,8 +117,8 @@ export class LiveRoom extends Signals {
     return this.#tap("buy", { lines, at }, options);
   }
 
-  claim(offer, options) {
-    return this.#tap("claim", { offer }, options);
+  claim(offer, { word, ...options } = {}) {
+    return this.#tap("claim", { offer, word }, options);
   }
 
   async #open() {

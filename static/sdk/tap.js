@@ -26,7 +26,7 @@ export function newKey(random = Math.random) {
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** States: sending, moment ("one moment": the answer is under way), done, refused. `promise` gives {order} or {coupon}. */
+/** States: sending, moment ("one moment": the answer is under way), done, refused. `promise` gives {order}, {coupon} or {packet}. */
 export class Tap {
   /** `link` is the room's side: {live(), stopped(), transmit(tap, id, t, d), forget(tap), nextId(), clock, random, lookup}. */
   constructor(link, t, d, { onState, key = newKey(link.random) } = {}) {
@@ -87,7 +87,7 @@ export class Tap {
   /** A reply to any try of this tap. Good news counts from every try, a refusal only from the newest. */
   reply(frame) {
     if (this.over) return;
-    if (frame.ok && (frame.ok.order || frame.ok.coupon)) this.#done(frame.ok);
+    if (frame.ok && (frame.ok.order || frame.ok.coupon || frame.ok.packet)) this.#done(frame.ok);
     else if (frame.ok?.again) this.#again({});
     else if (frame.ok?.pending || frame.no?.code === "pending") this.#pending();
     else if (frame.no && frame.id === this.id) this.#refused(frame.no);
@@ -109,7 +109,7 @@ export class Tap {
         /* not reached: ask again later */
       }
       if (this.over || !this.waiting) return;
-      if (found.order || found.coupon) this.#done(found);
+      if (found.order || found.coupon || found.packet) this.#done(found);
       else if (found.again) this.#again({});
       else this.#look(Math.min(LONGEST_LOOK, wait * 1.5));
     });

@@ -146,7 +146,7 @@ class Shop:
         self._taps += 1
         line = IntentLine(int(offer.id or 0), qty, offer.fen if fen is None else fen, offer.price_version or 1)
         rid = rid_of(person, ROOM, f"key-{self._taps:04d}")
-        place = at or ("-" if offer.kind == "coupon" else "S1")
+        place = at or ("-" if offer.sku_id is None else "S1")
         return Intent(f"{self._taps}-0", rid, person, offer.kind, place, (line,), hub="h", fence=7)
 
     async def book(self, intents: Sequence[Intent], now: datetime = NOW) -> Booking:

@@ -24,6 +24,8 @@ BODIES: dict[str, events.Facts] = {
     "room.pinned": events.Pinned(offer=None),
     "team.done": events.TeamDone(offer=1, state="success", fen=5000),
     "comment.withdrawn": events.CommentWithdrawn(id="c1-1"),
+    "draw.opened": events.DrawOpened(draw=1),
+    "draw.done": events.DrawDone(draw=1, entrants=3, won=[events.Won(ticket="t1", name="P**")]),
 }
 TITLE = {"zh": "茶", "en": "Tea"}
 CARD = {
@@ -60,8 +62,10 @@ def test_an_event_there_is_not_cannot_be_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [*CRITICAL.values(), *STATE.values(), events.OrderView, events.GrantView, events.WaitView, events.Comment, events.Names]
-)
+    "model",
+    [*CRITICAL.values(), *STATE.values(), events.OrderView, events.GrantView, events.WaitView, events.PacketView, events.PrizeView,
+     events.Comment, events.Names],
+)  # fmt: skip
 def test_no_body_takes_what_it_does_not_know_or_changes_once_built(model: type[events.Facts]) -> None:
     assert model.model_config["extra"] == "forbid"
     assert model.model_config["frozen"] is True
@@ -72,7 +76,7 @@ def test_no_body_takes_what_it_does_not_know_or_changes_once_built(model: type[e
 @pytest.mark.parametrize(
     ("model", "wrong"),
     [
-        (events.OfferView, CARD | {"kind": "packet"}), (events.OfferView, CARD | {"phase": "paused"}),
+        (events.OfferView, CARD | {"kind": "gift"}), (events.OfferView, CARD | {"phase": "paused"}),
         (events.OfferView, CARD | {"fen": 1.5}),
         (events.OfferView, CARD | {"name": "Tea"}), (events.OfferView, {k: v for k, v in CARD.items() if k != "closes"}),
         (events.RoomView, {"phase": "paused", "title": TITLE, "pin": None}), (events.RoomView, {"phase": "live", "title": TITLE}),
@@ -89,7 +93,7 @@ def test_a_wrong_body_fails_when_it_is_built_and_not_in_a_client(model: type[eve
 
 def test_a_view_is_plain_json_with_every_field() -> None:
     card = view(events.OfferView.model_validate(CARD))
-    bare = {"sku": None, "coupon": None, "tiers": None, "minimum": None, "per_order": None, "countdown": None, "stopped": False}
+    bare = {"packet": None, "sku": None, "coupon": None, "tiers": None, "minimum": None, "per_order": None, "countdown": None, "stopped": False}
     assert card == CARD | bare
     assert orjson.loads(orjson.dumps(card)) == card
     assert view(events.GrantView(id=1, version=2, offer=3, state="CLAIMED")) == {
@@ -99,5 +103,5 @@ def test_a_view_is_plain_json_with_every_field() -> None:
 
 
 def test_every_state_key_has_a_body_named_by_its_first_word() -> None:
-    assert set(STATE) == {"room", "offer", "left", "team", "waitlist"}
+    assert set(STATE) == {"room", "offer", "left", "team", "waitlist", "draw"}
     assert view(events.LeftView(left={"S1": 3})) == {"left": {"S1": 3}}

@@ -37,6 +37,9 @@ STAFF: dict[tuple[str, str], str] = {
     ("POST", "/v1/rooms/{room}/sales"): SHOW,
     ("POST", "/v1/rooms/{room}/coupons"): SHOW,
     ("POST", "/v1/rooms/{room}/groups"): SHOW,
+    ("POST", "/v1/rooms/{room}/packets"): SHOW,
+    ("POST", "/v1/rooms/{room}/draws"): SHOW,
+    ("POST", "/v1/draws/{id}/close"): SHOW,
     ("GET", "/v1/rooms/{room}/offers"): SHOW,
     ("GET", "/v1/rooms/{room}/run-sheet"): SHOW,
     ("GET", "/v1/rooms/{room}/run-sheet/export"): SHOW,
@@ -68,11 +71,13 @@ STAFF: dict[tuple[str, str], str] = {
 VIEWERS = {  # doors of a person's bearer token
     ("GET", "/v1/me/orders"), ("GET", "/v1/me/orders/{no}"), ("POST", "/v1/me/orders/{no}/pay"), ("POST", "/v1/me/orders/{no}/cancel"),
     ("POST", "/v1/me/orders/{no}/refund"), ("GET", "/v1/me/coupons"), ("GET", "/v1/me/intents/{room}/{key}"),
+    ("GET", "/v1/me/points"), ("GET", "/v1/me/packets"), ("GET", "/v1/me/draws/{id}"),
     ("GET", "/v1/me/waitlist"), ("POST", "/v1/offers/{id}/waitlist"), ("POST", "/v1/offers/{id}/waitlist/leave"),
 }  # fmt: skip
 OPEN = {  # anybody's: logins, what a room shows, pages, what operators ask, WeChat's signed notices
     ("POST", "/v1/guest"), ("POST", "/v1/login/wechat"), ("POST", "/v1/login/phone/code"), ("POST", "/v1/login/phone"),
     ("POST", "/v1/token/refresh"), ("POST", "/v1/staff/login"), ("GET", "/v1/rooms/{room}"), ("POST", "/v1/wechat/pay/notice"),
+    ("GET", "/v1/offers/{id}/packet"), ("GET", "/v1/draws/{id}/proof"),
     ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/"), ("GET", "/room/{room}"), ("GET", "/console"),
     ("GET", "/console/{room}"), ("GET", "/store"), ("GET", "/hq"), ("GET", "/login"), ("GET", "/favicon.ico"), ("GET", "/media/{path}"),
 }  # fmt: skip

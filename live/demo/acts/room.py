@@ -117,7 +117,7 @@ async def close(stage: Stage) -> None:
     stage.same(figures["waiting_pickup"], 0, "orders waiting at the stores")
     await stage.host.stop()
     await stage.all_see(lambda mirror: mirror.heard("room.closed") and mirror.value("room")["phase"] == "ended", "the end of the show")
-    await stage.all_see(lambda mirror: not any(mirror.open(kind) for kind in ("sale", "coupon", "group")), "every offer ended")
+    await stage.all_see(lambda mirror: not any(mirror.open(kind) for kind in ("sale", "coupon", "group", "packet")), "every offer ended")
     with stage.refused("ended", "buying after the show"):
         await stage.people[-1].buy(stage.sale, list(stage.shop.stores[:3]))
     with stage.refused("room_closed", "opening a sale after the show"):

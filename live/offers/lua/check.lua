@@ -4,8 +4,8 @@ local read = {}
 local function lines_of(text)
   if not read[text] then
     local lines = {}
-    for offer, qty, version in text:gmatch('(-?%d+):(-?%d+):(-?%d+)') do
-      lines[#lines + 1] = {tonumber(offer), tonumber(qty), tonumber(version)}
+    for offer, qty, version, word in text:gmatch('(-?%d+):(-?%d+):(-?%d+):(%x*)') do
+      lines[#lines + 1] = {tonumber(offer), tonumber(qty), tonumber(version), word}
     end
     read[text] = lines
   end
@@ -28,10 +28,11 @@ local function check(who, places, lines)
   for _, line in ipairs(lines) do
     local o = offers[line[1]]
     if not o.kind then return redis.call('HEXISTS', STATE, 'offer:' .. o.id) == 1 and {'FENCED'} or {'NO', 'unknown'} end
-    -- One order is one sale (of one or more offers), one seat order of one group, or one coupon.
-    if #lines > 1 and o.kind ~= 'sale' or o.kind == 'coupon' and line[2] ~= 1 then return {'NO', 'bad_request'} end
+    -- One order is one sale (of one or more offers), one seat order of one group, one coupon or one packet.
+    if #lines > 1 and o.kind ~= 'sale' or (o.kind == 'coupon' or o.kind == 'packet') and line[2] ~= 1 then return {'NO', 'bad_request'} end
     if now < o.opens then return {'NO', 'not_started', o.opens} end
     if o.phase ~= 'open' or (o.closes > 0 and now >= o.closes) then return {'NO', 'ended'} end
+    if o.word and line[4] ~= o.word then return {'NO', 'wrong_word'} end
     if line[3] ~= o.version then return {'NO', 'price_changed', o.fen, o.version} end
     if not need[o] then need[o] = 0; order[#order + 1] = o end
     need[o] = need[o] + line[2]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
+import psycopg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from live.infra import outbox
@@ -22,6 +23,25 @@ _GRANTS = (
     " CAST(%s AS text[]), CAST(%s AS bigint[]), CAST(%s AS bigint[]))"
     " AS t (rid, intent_id, offer_id, room_id, person, off, threshold) RETURNING rid, id"
 )
+
+
+class Grant(NamedTuple):
+    """A coupon to write, in the order of its columns. `offer`: 0 when it comes from none."""
+
+    rid: str
+    intent_id: str
+    offer: int
+    room_id: str
+    person: str
+    off: int
+    threshold: int
+
+
+async def write_grants(raw: psycopg.AsyncConnection[tuple[object, ...]], grants: Sequence[Grant], now: datetime) -> dict[str, int]:
+    """Write coupons, one statement; rid -> id. psycopg.IntegrityError when one of the rids has a coupon already."""
+    rows = await raw.execute(_GRANTS, (now, *[array(column) for column in zip(*grants, strict=True)]))
+    found: list[Any] = await rows.fetchall()
+    return dict(found)
 
 
 class CouponBooker:
@@ -45,18 +65,12 @@ class CouponBooker:
         if not intents:
             return Sold({}, [])
         facts = [offers[intent.lines[0].offer] for intent in intents]
-        columns = (
-            [intent.rid for intent in intents],
-            [intent.id for intent in intents],
-            [offer.id for offer in facts],
-            [offer.room_id for offer in facts],
-            [intent.person for intent in intents],
-            [int(offer.terms["off"]) for offer in facts],
-            [int(offer.terms["threshold"]) for offer in facts],
-        )
-        rows = await (await driver(connection)).execute(_GRANTS, (now, *[array(column) for column in columns]))
-        ids: dict[str, int] = dict(await rows.fetchall())
-        news = [_news(intent, ids[intent.rid], offer) for intent, offer in zip(intents, facts, strict=True)]
+        grants = [
+            Grant(intent.rid, intent.id, offer.id, offer.room_id, intent.person, int(offer.terms["off"]), int(offer.terms["threshold"]))
+            for intent, offer in zip(intents, facts, strict=True)
+        ]
+        ids = await write_grants(await driver(connection), grants, now)
+        news = [grant_news(intent.person, ids[intent.rid], offer.id) for intent, offer in zip(intents, facts, strict=True)]
         return Sold({intent.rid: _body(ids[intent.rid], offer.id) for intent, offer in zip(intents, facts, strict=True)}, news)
 
 
@@ -64,6 +78,7 @@ def _body(grant: int, offer: int) -> dict[str, Any]:
     return {"coupon": {"id": grant, "offer": offer}}
 
 
-def _news(intent: Intent, grant: int, offer: OfferFacts) -> outbox.News:
-    body = view(GrantView(id=grant, version=1, offer=offer.id, state="CLAIMED"))
-    return intent.person, f"coupon:{grant}", 1, orjson.dumps(body)
+def grant_news(person: str, grant: int, offer: int) -> outbox.News:
+    """What the holder of a new coupon is told."""
+    body = view(GrantView(id=grant, version=1, offer=offer, state="CLAIMED"))
+    return person, f"coupon:{grant}", 1, orjson.dumps(body)

@@ -48,31 +48,17 @@ async def open_sale(
     while the sale is hot (None: not); `waitlist_seconds`: to pay for what came back to somebody who waited (None: nobody can wait).
 
     Refusal(BAD_REQUEST field why) or (NOT_ENOUGH_STOCK have location)."""
-    refuse(
-        price_fault("fen", fen),
-        limits_fault(per_person, minutes),
-        rules.per_order_fault(per_order, per_person),
-        rules.schedule_fault(opens_at, countdown, now),
-        stock_fault(stock),
-    )
+    order, schedule = rules.per_order_fault(per_order, per_person), rules.schedule_fault(opens_at, countdown, now)
+    refuse(price_fault("fen", fen), limits_fault(per_person, minutes), order, schedule, stock_fault(stock))
     facts = await sku_named(session, sku)
     terms = {HOLD_FLOOR: floor_seconds, waiting.HOLD: waitlist_seconds, PER_ORDER: per_order}
     shown = rules.NO_COUNTDOWN if opens_at is None else countdown or rules.USUAL_COUNTDOWN
     offer = await open_offer(
-        session,
-        room_id=room_id,
-        kind="sale",
-        sku_id=facts.id,
-        fen=fen,
-        per_person=per_person,
-        stock=stock,
+        session, room_id=room_id, kind="sale", sku_id=facts.id, fen=fen, per_person=per_person, stock=stock,
         terms={name: value for name, value in terms.items() if value is not None},
         view=lambda offer: goods_card(offer, facts, stock, per_order=per_order, countdown=shown),
-        opens_at=opens_at,
-        closes_at=closing(opens_at or now, minutes),
-        hold_seconds=hold_seconds,
-        now=now,
-    )
+        opens_at=opens_at, closes_at=closing(opens_at or now, minutes), hold_seconds=hold_seconds, now=now,
+    )  # fmt: skip
     assert offer.id is not None
     session.add(FlashSale(offer_id=offer.id, countdown=shown, told_at=now if opens_at is None else None))
     await session.flush()

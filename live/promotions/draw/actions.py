@@ -1,0 +1,148 @@
+"""Draws: open one, close its entries, draw the winners. Entering is no act.
+
+Whoever commented or paid in time is in; see `queries.entrants`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import insert, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from live.infra import outbox
+from live.infra.db import driver, epoch_ms
+from live.promotions.actions import refuse
+from live.promotions.coupon import rules as coupons
+from live.promotions.coupon.booking import Grant, write_grants
+from live.promotions.draw import queries, rules
+from live.promotions.draw.tables import Draw, DrawEntry
+from live.promotions.red_packet.rules import masked
+from live.promotions.rules import limits_fault
+from live.protocol.codes import Code, Refusal
+from live.protocol.events import DrawDone, DrawOpened, DrawView, GrantView, Names, PrizeView, Won, event, view
+
+
+async def open_draw(
+    session: AsyncSession, *, room_id: str, prize: tuple[str, str], off: int, threshold: int, winners: int, entry: str, word: str,
+    minutes: int, now: datetime, seed: str | None = None,
+) -> Draw:  # fmt: skip
+    """Open a draw of `winners` prizes that can be entered for so many minutes. `prize`: (zh, en); both empty for a coupon of `off` fen.
+
+    `seed`: a random one is made. Refusal(BAD_REQUEST field why).
+    """
+    refuse(_prize_fault(prize, off, threshold), rules.terms_fault(winners, entry, word), limits_fault(1, minutes))
+    if off:
+        prize = coupons.title(off, threshold)
+    seed = seed or secrets.token_hex(32)
+    found = Draw(
+        room_id=room_id, prize_zh=prize[0], prize_en=prize[1], off=off, threshold=threshold, winners=winners, entry=entry, word=word,
+        seed=seed, commitment=rules.commitment(seed), opens_at=now, closes_at=now + timedelta(minutes=minutes),
+    )  # fmt: skip
+    session.add(found)
+    await session.flush()
+    opened = event("draw.opened", DrawOpened(draw=int(found.id or 0)))
+    await outbox.act(session, room_id, events=[opened], state={f"draw:{found.id}": view(_shown(found))})
+    return found
+
+
+def _prize_fault(prize: tuple[str, str], off: int, threshold: int) -> rules.Fault | None:
+    if off or threshold:
+        return ("prize_zh", "is for a prize that is no coupon") if any(prize) else coupons.terms_fault(off, threshold, 1)
+    return None if all(prize) else ("prize_zh" if not prize[0] else "prize_en", "must not be empty")
+
+
+async def close_draw(session: AsyncSession, draw_id: int, now: datetime) -> Draw:
+    """Nobody can enter any more; the clock draws in a moment. Refusal(STATE) when it was closed before."""
+    found = await queries.draw(session, draw_id, lock=True)
+    if found.phase != "open" or found.closes_at <= now:
+        raise Refusal(Code.STATE, state="closed" if found.phase == "open" else found.phase)
+    found.closes_at = now
+    await session.flush()
+    await outbox.act(session, found.room_id, state={f"draw:{draw_id}": view(_shown(found))})
+    return found
+
+
+async def close_room(session: AsyncSession, room_id: str, now: datetime) -> None:
+    """The show ends: so do its draws."""
+    query = select(col(Draw.id)).where(col(Draw.room_id) == room_id, col(Draw.phase) == "open", col(Draw.closes_at) > now)
+    for draw_id in (await session.execute(query.order_by(col(Draw.id)))).scalars():
+        await close_draw(session, int(draw_id or 0), now)
+
+
+async def draw_winners(session: AsyncSession, draw_id: int, now: datetime) -> list[str]:
+    """Draw, once everything said or paid before the closing is in SQL; who won, in their order. Each of them and the room are told.
+
+    Refusal(STATE): drawn before, or still open.
+    """
+    found = await queries.draw(session, draw_id, lock=True)
+    if found.phase != "open" or found.closes_at > now:
+        raise Refusal(Code.STATE, state=found.phase)
+    people = {rules.ticket(found.commitment, person): person for person in await queries.entrants(session, found)}
+    won = rules.winners(found.seed, people, found.winners)
+    places = {ticket: place for place, ticket in enumerate(won, 1)}
+    if people:
+        rows = [{"draw_id": draw_id, "ticket": one, "person": who, "place": places.get(one)} for one, who in people.items()]
+        await session.execute(insert(DrawEntry), rows)
+    found.phase, found.drawn_at = "drawn", now
+    await session.flush()
+    winners = [people[ticket] for ticket in won]
+    names = await _names(session, winners)
+    listed = [Won(ticket=ticket, name=masked(names.get(people[ticket], ""))) for ticket in won]
+    shown = _shown(found).model_copy(update={"entrants": len(people), "won": listed})
+    done = event("draw.done", DrawDone(draw=draw_id, entrants=len(people), won=listed))
+    await outbox.act(session, found.room_id, events=[done], state={f"draw:{draw_id}": view(shown)})
+    await _hand_out(session, found, winners, now)
+    return winners
+
+
+async def _hand_out(session: AsyncSession, found: Draw, winners: Sequence[str], now: datetime) -> None:
+    """Tell the winners, each on all their sockets; a coupon is theirs at once (its rid is the draw's, so it is given once)."""
+    if not winners:
+        return
+    grants: dict[str, int] = {}
+    if found.off:
+        rows = [Grant(_rid(found, who), f"draw:{found.id}", 0, found.room_id, who, found.off, found.threshold) for who in winners]
+        grants = await write_grants(await driver(await session.connection()), rows, now)
+    prize, news = Names(zh=found.prize_zh, en=found.prize_en), []
+    for who in winners:
+        grant = grants.get(_rid(found, who))
+        if grant is not None:
+            news.append((who, f"coupon:{grant}", 1, view(GrantView(id=grant, version=1, offer=0, state="CLAIMED"))))
+        news.append((who, f"prize:{found.id}:{who}", 1, view(PrizeView(id=int(found.id or 0), version=1, prize=prize, grant=grant))))
+    await outbox.tell_many(session, found.room_id, news)
+
+
+def _rid(found: Draw, person: str) -> str:
+    return f"draw:{found.id}:{person}"
+
+
+async def _names(session: AsyncSession, people: Sequence[str]) -> dict[str, str]:
+    query = text("SELECT 'p:' || id, name FROM person WHERE 'p:' || id = ANY(:people)")
+    return {who: name for who, name in (await session.execute(query, {"people": list(people)})).all()}
+
+
+async def clear_draws(session: AsyncSession, before: datetime) -> int:
+    """Take draws that were drawn before this off their rooms' state; their proofs stay."""
+    query = text(
+        "SELECT d.room_id, d.id FROM draw d JOIN room_state s ON s.room_id = d.room_id AND s.key = 'draw:' || d.id"
+        " WHERE d.drawn_at < :before ORDER BY d.room_id, d.id LIMIT 100"
+    )
+    rows = (await session.execute(query, {"before": before})).all()
+    for room_id, draw_id in rows:
+        await outbox.act(session, room_id, state={f"draw:{draw_id}": None})
+    return len(rows)
+
+
+def _shown(found: Draw) -> DrawView:
+    """The card."""
+    return DrawView.model_validate(
+        {
+            "id": found.id, "phase": found.phase, "prize": {"zh": found.prize_zh, "en": found.prize_en}, "winners": found.winners,
+            "entry": found.entry, "word": found.word, "opens": epoch_ms(found.opens_at), "closes": epoch_ms(found.closes_at),
+            "commitment": found.commitment,
+        }
+    )  # fmt: skip
