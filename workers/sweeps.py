@@ -23,7 +23,7 @@ from live.offers.tables import Offer, Team
 from live.offers.watch import watch
 from live.orders.actions import expire_due, payment_arrived
 from live.payments.actions import ask_provider
-from live.promotions.coupon.actions import end_coupon
+from live.promotions.coupon import actions as coupons
 from live.promotions.flash_sale.actions import end_sale
 from live.promotions.group_buy.actions import close_team, end_group
 from live.protocol.codes import Code, Refusal
@@ -34,7 +34,7 @@ from workers.tools import Tools, tools_of
 log = structlog.get_logger("worker")
 
 End = Callable[[AsyncSession, int, datetime], Awaitable[Any]]
-ENDS: Mapping[str, End] = {"sale": end_sale, "coupon": end_coupon, "group": end_group}
+ENDS: Mapping[str, End] = {"sale": end_sale, "coupon": coupons.end_coupon, "group": end_group}
 
 BEAT_SECONDS = 3.0  # readiness looks for a beat of the last 10 s: two may be late
 FORGOTTEN_SECONDS = 60  # a worker that is gone is taken off the list
@@ -51,6 +51,12 @@ SHOWN = timedelta(minutes=10)  # an ended offer's card stays this long: who come
 async def expire(tools: Tools, now: datetime) -> int:
     """Orders past their deadline are closed at the provider, then their units go back."""
     return await expire_due(tools.db, tools.gateway, now)
+
+
+async def end_coupons(tools: Tools, now: datetime) -> int:
+    """Coupons nobody used in time are over, and their holders are told."""
+    async with tools.db.begin() as session:
+        return await coupons.expire_due(session, now)
 
 
 _SILENT = text(
@@ -161,6 +167,7 @@ Sweep = Callable[[Tools, datetime], Awaitable[int]]
 SWEEPS: dict[str, tuple[Sweep, int, int]] = {
     "expire": (expire, 1, 10),  # a buyer watches the countdown end, and others wait for the unit
     "end_due": (end_due, 1, 4),
+    "end_coupons": (end_coupons, 2, 4),  # a coupon past its time is refused at checkout whether this has run or not
     "close_teams": (close_teams, 2, 4),
     "archive": (archive, 2, 4),
     "ask": (ask, 5, 10),

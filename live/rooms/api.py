@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -128,7 +128,9 @@ async def coupon(request: Request) -> Response:
         room = await _live(session, request.path_params["room"])
         offer = await open_coupon(
             session, room_id=room, off=form.off, threshold=form.threshold, total=form.total, per_person=form.per_person,
-            minutes=form.minutes, now=utc_now(),
+            minutes=form.minutes, now=utc_now(), percent=form.percent, category=form.category, skus=tuple(form.skus),
+            audience=form.audience, valid_seconds=form.valid_seconds,
+            valid_until=None if form.valid_until is None else datetime.fromtimestamp(form.valid_until / 1000, UTC),
         )  # fmt: skip
         return _json({"offer": offer.id}, 201)
 

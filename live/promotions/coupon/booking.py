@@ -10,17 +10,20 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from live.infra import outbox
-from live.infra.db import array, driver
+from live.infra.db import driver
 from live.offers.rules import Booked, Intent, OfferFacts
 from live.offers.till import Sold
+from live.promotions.coupon.terms import read
 from live.protocol.events import GrantView, view
 
+# One JSON document: in an array of texts the driver escapes every element by itself. A batch's terms travel once, not once a grant.
 _GRANTS = (
-    "INSERT INTO coupon_grant (rid, intent_id, offer_id, room_id, person, off, threshold, created_at)"
-    " SELECT t.rid, t.intent_id, t.offer_id, t.room_id, t.person, t.off, t.threshold, %s"
-    " FROM unnest(CAST(%s AS text[]), CAST(%s AS text[]), CAST(%s AS bigint[]), CAST(%s AS text[]),"
-    " CAST(%s AS text[]), CAST(%s AS bigint[]), CAST(%s AS bigint[]))"
-    " AS t (rid, intent_id, offer_id, room_id, person, off, threshold) RETURNING rid, id"
+    "INSERT INTO coupon_grant"
+    " (rid, intent_id, offer_id, room_id, person, off, threshold, percent, scope, audience, valid_until, created_at)"
+    " SELECT t.rid, t.intent_id, t.offer_id, o.room_id, t.person, o.off, o.threshold, o.percent, o.scope, o.audience, o.valid_until, %s"
+    " FROM json_to_recordset(CAST(%s AS json)) AS t (rid text, intent_id text, offer_id bigint, person text)"
+    " JOIN json_to_recordset(CAST(%s AS json)) AS o (id bigint, room_id text, off bigint, threshold bigint, percent bigint, scope jsonb,"
+    " audience text, valid_until timestamptz) ON o.id = t.offer_id RETURNING rid, id"
 )
 
 
@@ -45,19 +48,29 @@ class CouponBooker:
         if not intents:
             return Sold({}, [])
         facts = [offers[intent.lines[0].offer] for intent in intents]
-        columns = (
-            [intent.rid for intent in intents],
-            [intent.id for intent in intents],
-            [offer.id for offer in facts],
-            [offer.room_id for offer in facts],
-            [intent.person for intent in intents],
-            [int(offer.terms["off"]) for offer in facts],
-            [int(offer.terms["threshold"]) for offer in facts],
-        )
-        rows = await (await driver(connection)).execute(_GRANTS, (now, *[array(column) for column in columns]))
+        grants = [
+            {"rid": intent.rid, "intent_id": intent.id, "offer_id": offer.id, "person": intent.person}
+            for intent, offer in zip(intents, facts, strict=True)
+        ]
+        batches = [_batch(offer, now) for offer in {offer.id: offer for offer in facts}.values()]
+        rows = await (await driver(connection)).execute(_GRANTS, (now, orjson.dumps(grants).decode(), orjson.dumps(batches).decode()))
         ids: dict[str, int] = dict(await rows.fetchall())
         news = [_news(intent, ids[intent.rid], offer) for intent, offer in zip(intents, facts, strict=True)]
         return Sold({intent.rid: _body(ids[intent.rid], offer.id) for intent, offer in zip(intents, facts, strict=True)}, news)
+
+
+def _batch(offer: OfferFacts, now: datetime) -> dict[str, Any]:
+    terms = read(offer.terms)
+    return {
+        "id": offer.id,
+        "room_id": offer.room_id,
+        "off": terms.off,
+        "threshold": terms.threshold,
+        "percent": terms.percent,
+        "scope": offer.terms.get("scope", {}),
+        "audience": terms.audience,
+        "valid_until": terms.until(now),
+    }
 
 
 def _body(grant: int, offer: int) -> dict[str, Any]:
