@@ -18,10 +18,10 @@ function Row({ shop, offer }) {
   const coupon = view.kind === "coupon";
   return html`<li class=${cls("shelf-row", !open && "shelf-ended")}>
     <div class="row">
-      ${coupon ? html`<span class="shelf-coupon num">${money(view.coupon.off)}</span>` : html`<${Picture} src=${view.picture} name=${pick(view.name)} large=${true} />`}
+      ${coupon ? html`<span class="shelf-coupon num">${worth(view.coupon)}</span>` : html`<${Picture} src=${view.picture} name=${pick(view.name)} large=${true} />`}
       <div class="grow stack-tight">
-        <p class="shelf-name">${shop.room.pin === view.id && html`<span class="pinned-mark">${t("room.pinned")}</span>`}<span class="chip">${t(`offer.kind.${view.kind}`)}</span> ${coupon ? t("coupon.off", view.coupon) : pick(view.name)}</p>
-        <p class="small muted">${coupon && `${view.coupon.threshold > 0 ? t("coupon.threshold", view.coupon) : t("coupon.any")} · `}${t(coupon ? "offer.limit.coupon" : "offer.limit", { n: view.per_person })}
+        <p class="shelf-name">${shop.room.pin === view.id && html`<span class="pinned-mark">${t("room.pinned")}</span>`}<span class="chip">${t(`offer.kind.${view.kind}`)}</span> ${coupon ? inShort(view.coupon) : pick(view.name)}</p>
+        <p class="small muted">${coupon && `${conditions(view.coupon)} · `}${t(coupon ? "offer.limit.coupon" : "offer.limit", { n: view.per_person })}
           ${view.closes && open && html` · ${t("offer.closes")} <${Countdown} until=${view.closes} skew=${shop.live.skew} />`}</p>
         <div class="row between"><span class="row">${!coupon && html`<${Price} fen=${team?.fen ?? view.fen} was=${view.list_fen} />`}<${Left} shop=${shop} offer=${offer} /></span><${ActButton} shop=${shop} offer=${offer} /></div>
       </div>
