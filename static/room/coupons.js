@@ -23,13 +23,16 @@ export function conditions(terms) {
   return said.join(" · ");
 }
 
-/** What may be put on this order, best first, as the server counts it: {best, usable, others}; null until it is known. */
+const asItIs = ({ coupon, discount }) => ({ best: coupon, usable: coupon ? [{ id: coupon, off: discount, gain: discount }] : [], others: [] });
+
+/** What may be put on this order, best first, as the server counts it: {best, usable, others}; null until it is known.
+ * What cannot be asked leaves the order as it is. */
 export function useChoice(shop, order) {
   const [choice, set] = useState(null);
   const hand = [...shop.coupons.values()].map((one) => one.id + one.state).join();
   useEffect(() => {
     let wanted = true;
-    viewer.get(`/v1/me/orders/${encodeURIComponent(order.no)}/coupons`).then((found) => wanted && set(found), () => {});
+    viewer.get(`/v1/me/orders/${encodeURIComponent(order.no)}/coupons`).then((found) => wanted && set(found), () => wanted && set(asItIs(order)));
     return () => {
       wanted = false;
     };

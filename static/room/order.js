@@ -105,7 +105,7 @@ function Checkout({ shop, order, paying, setPaying }) {
     <div class="row">
       <${Button} kind="btn-quiet" onPress=${cancel}>${t("order.cancel")}<//>
       ${paying?.cashier ? html`<a class="btn btn-primary grow" href=${paying.cashier} target="_blank" rel="noopener">${t("order.cashier")}</a>`
-        : html`<${Button} kind="btn-primary grow" first=${true} disabled=${over} onPress=${pay}>${t("order.pay", { fen: sum })}<//>`}
+        : html`<${Button} kind="btn-primary grow" first=${true} disabled=${over || !choice} onPress=${pay}>${t("order.pay", { fen: sum })}<//>`}
     </div>
   </div>`;
 }

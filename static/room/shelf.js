@@ -1,9 +1,10 @@
 // Everything on offer in this room, open ones first.
 import { html, cls } from "../shared/dom.js";
-import { t, pick, money } from "../shared/i18n.js";
+import { t, pick } from "../shared/i18n.js";
 import { Countdown, Empty, Picture, Price } from "../shared/parts.js";
 import { Sheet } from "../shared/dialog.js";
 import { ActButton, GroupBar, Left, groupWords } from "./cards.js";
+import { conditions, inShort, worth } from "./coupons.js";
 
 export function Shelf({ shop, onClose }) {
   const offers = shop.offers();
