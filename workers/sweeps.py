@@ -24,7 +24,7 @@ from live.offers.tables import Offer, Team
 from live.offers.watch import watch
 from live.orders.actions import expire_due, payment_arrived
 from live.payments.actions import ask_provider
-from live.promotions.coupon.actions import end_coupon
+from live.promotions.coupon import actions as coupons
 from live.promotions.draw.actions import clear_draws, draw_winners
 from live.promotions.draw.tables import Draw
 from live.promotions.flash_sale.actions import end_sale, tell_started
@@ -39,7 +39,7 @@ from workers.tools import Tools, tools_of
 log = structlog.get_logger("worker")
 
 End = Callable[[AsyncSession, int, datetime], Awaitable[Any]]
-ENDS: Mapping[str, End] = {"sale": end_sale, "coupon": end_coupon, "group": end_group, "packet": end_packet}
+ENDS: Mapping[str, End] = {"sale": end_sale, "coupon": coupons.end_coupon, "group": end_group, "packet": end_packet}
 
 BEAT_SECONDS = 3.0  # readiness looks for a beat of the last 10 s: two may be late
 FORGOTTEN_SECONDS = 60  # a worker that is gone is taken off the list
@@ -57,6 +57,12 @@ SHOWN = timedelta(minutes=10)  # an ended offer's card stays this long: who come
 async def expire(tools: Tools, now: datetime) -> int:
     """Orders past their deadline are closed at the provider, then their units go back."""
     return await expire_due(tools.db, tools.gateway, now)
+
+
+async def end_coupons(tools: Tools, now: datetime) -> int:
+    """Coupons nobody used in time are over, and their holders are told."""
+    async with tools.db.begin() as session:
+        return await coupons.expire_due(session, now)
 
 
 _SILENT = text(
@@ -207,6 +213,7 @@ SWEEPS: dict[str, tuple[Sweep, int, int]] = {
     "start_due": (start_due, 1, 4),
     "end_due": (end_due, 1, 4),
     "draw_due": (draw_due, 1, 10),
+    "end_coupons": (end_coupons, 2, 4),  # a coupon past its time is refused at checkout whether this has run or not
     "close_teams": (close_teams, 2, 4),
     "archive": (archive, 2, 4),
     "ask": (ask, 5, 10),

@@ -68,6 +68,17 @@ async def sku_by_code(session: AsyncSession, code: str) -> SkuFacts | None:
     return SkuFacts(*row) if row else None
 
 
+async def active_by_code(session: AsyncSession, codes: Sequence[str]) -> dict[str, SkuFacts]:
+    """The active ones of these SKUs, by code."""
+    rows = (await session.execute(_facts().where(col(Sku.code).in_(list(codes)), col(Sku.active)))).all()
+    return {row[1]: SkuFacts(*row) for row in rows}
+
+
+async def category_by_code(session: AsyncSession, code: str) -> Category | None:
+    """The shelf with this code."""
+    return (await session.execute(select(Category).where(col(Category.code) == code))).scalar_one_or_none()
+
+
 async def skus(session: AsyncSession, ids: Sequence[int]) -> dict[int, SkuFacts]:
     """SKUs by id; inactive ones too, since old orders name them."""
     rows = (await session.execute(_facts().where(col(Sku.id).in_(list(ids))))).all()

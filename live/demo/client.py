@@ -278,6 +278,10 @@ class Viewer:
         """My coupons, newest first."""
         return list((await self.doors.get(f"/v1/me/coupons?room={self.room}", token=self.token))["coupons"])
 
+    async def best(self, no: str) -> dict[str, Any]:
+        """What may be put on my order: `{best, usable, others}`, the best first."""
+        return dict(await self.doors.get(f"/v1/me/orders/{no}/coupons", token=self.token))
+
     async def checkout(self, no: str, coupon: int | None = None) -> dict[str, Any]:
         """Begin to pay: `{order, pay, cashier}`; the coupon is locked from here."""
         return dict(await self.doors.post(f"/v1/me/orders/{no}/pay", {"coupon": coupon}, token=self.token))

@@ -111,9 +111,7 @@ class Member:
         await asyncio.sleep(self.chance.uniform(2, 8))
         dice = self.chance.random()
         if dice < PAYS:
-            coupons = await self.viewer.coupons() if kind == "sale" else []
-            fits = [held["id"] for held in coupons if held["state"] == "CLAIMED" and held["threshold"] <= order["fen"] > held["off"]]
-            await self.viewer.pay(order["no"], fits[0] if fits else None)
+            await self.viewer.pay(order["no"], (await self.viewer.best(order["no"]))["best"] if kind == "sale" else None)
         elif dice < PAYS + CANCELS:
             await self.viewer.cancel(order["no"])
 

@@ -69,9 +69,9 @@ class Host(Member):
             body |= {"opens": int((time.time() + wait) * 1000), "countdown": countdown}
         return int((await self.doors.post(f"/v1/rooms/{self.room}/sales", body))["offer"])
 
-    async def open_coupon(self, off: int, threshold: int, total: int, *, minutes: int | None = None) -> int:
-        """A coupon drop, one each."""
-        body = {"off": off, "threshold": threshold, "total": total, "per_person": 1, "minutes": minutes}
+    async def open_coupon(self, off: int, threshold: int, total: int, *, minutes: int | None = None, **conditions: Any) -> int:
+        """A coupon drop, one each; `conditions` as the door takes them."""
+        body = {"off": off, "threshold": threshold, "total": total, "per_person": 1, "minutes": minutes, **conditions}
         return int((await self.doors.post(f"/v1/rooms/{self.room}/coupons", body))["offer"])
 
     async def open_group(

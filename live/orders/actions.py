@@ -15,6 +15,7 @@ from sqlmodel import col
 
 from live.infra.db import Database
 from live.orders import rules
+from live.orders.basket import basket_of
 from live.orders.change import hand_over, lines_of, locked, move, return_goods, tell, units_of
 from live.orders.queries import refund_open, with_open_attempts
 from live.orders.refunds import ask_refund, decline_refund, grant_refund, refund_done, settle_group
@@ -70,7 +71,7 @@ async def _prepare(
         raise Refusal(Code.STATE, state=order.state, why="it is too late to pay")
     changed = order.grant_id != coupon
     if changed:
-        await _put_coupon(session, order, coupon)
+        await _put_coupon(session, order, coupon, now)
     due = rules.payable(order.fen, order.discount)
     query = select(PayAttempt).where(col(PayAttempt.order_no) == no, col(PayAttempt.state).in_(OPEN_ATTEMPT))
     if any((attempt.fen, attempt.payer) != (due, payer) for attempt in (await session.execute(query)).scalars()):
@@ -81,14 +82,12 @@ async def _prepare(
     return order, attempt, (await lines_of(session, no))[0].name_zh
 
 
-async def _put_coupon(session: AsyncSession, order: Order, coupon: int | None) -> None:
+async def _put_coupon(session: AsyncSession, order: Order, coupon: int | None, now: datetime) -> None:
     if coupon is None:
-        await coupons.unlock(session, order.no)
+        await coupons.unlock(session, order.no, now)
         order.discount = 0
-    elif order.team_id is not None:
-        raise Refusal(Code.COUPON_NOT_USABLE, why="group")  # a coupon does not stack with a group's price
     else:
-        order.discount = await coupons.lock(session, coupon, order.person, order.no, order.fen)
+        order.discount = await coupons.lock(session, coupon, order.person, await basket_of(session, order), now)
     order.grant_id = coupon
 
 
@@ -121,7 +120,7 @@ async def cancel(db: Database, gateway: Gateway, person: str, no: str, now: date
     """
     async with db.begin() as session:
         order = await locked(session, no, person)
-        if await _begin_closing(session, order, no in await with_open_attempts(session, [no])):
+        if await _begin_closing(session, order, no in await with_open_attempts(session, [no]), now):
             return order
     order = await _close(db, gateway, no, now)
     if order.state not in ("CANCELLED", "CLOSING"):
@@ -146,7 +145,7 @@ async def expire_due(db: Database, gateway: Gateway, now: datetime, limit: int =
             for order in orders:
                 if order.no in asked:
                     continue
-                if await _begin_closing(session, order, order.no in opened):
+                if await _begin_closing(session, order, order.no in opened, now):
                     done += 1
                 else:
                     asked.append(order.no)
@@ -174,13 +173,13 @@ async def _close_all(db: Database, gateway: Gateway, nos: list[str], now: dateti
     return sum(task.result() for task in tasks)
 
 
-async def _begin_closing(session: AsyncSession, order: Order, opened: bool) -> bool:
+async def _begin_closing(session: AsyncSession, order: Order, opened: bool, now: datetime) -> bool:
     """CLOSING: from here no attempt can be made. True when it is given up already, because the provider has none either."""
     fresh = order.state != "CLOSING"
     if fresh:
         move(order, "CLOSING")
     if not opened:
-        await _give_up(session, order)
+        await _give_up(session, order, now)
         return True
     if fresh:
         await tell(session, order)
@@ -192,14 +191,14 @@ async def _close(db: Database, gateway: Gateway, no: str, now: datetime) -> Orde
     async with db.begin() as session:
         order = await locked(session, no)
         if outcome == "closed" and order.state == "CLOSING":
-            await _give_up(session, order)
+            await _give_up(session, order, now)
         return order
 
 
-async def _give_up(session: AsyncSession, order: Order) -> None:
+async def _give_up(session: AsyncSession, order: Order, now: datetime) -> None:
     move(order, "CANCELLED")
     if order.grant_id is not None:
-        await coupons.unlock(session, order.no)
+        await coupons.unlock(session, order.no, now)
     await return_goods(session, order, "RELEASE")
     await tell(session, order)
 

@@ -17,6 +17,7 @@ from live.infra.db import utc_now
 from live.offers.reservations import record
 from live.offers.rules import rid_of
 from live.orders import actions, queries
+from live.orders.basket import basket_of
 from live.orders.refunds import REASON_CHARACTERS
 from live.orders.tables import Order
 from live.payments.tables import Refund
@@ -73,6 +74,16 @@ async def my_coupons(request: Request) -> Response:
     async with request.state.db.begin() as session:
         held = await coupons.coupons_of(session, me.sub, request.query_params.get("room"))
     return _json({"coupons": [coupons.shape(grant) for grant in held]})
+
+
+async def order_coupons(request: Request) -> Response:
+    """GET /v1/me/orders/{no}/coupons → {best, usable, others}: what may be put on it, the best first, and why the others may not."""
+    me = security.known(request)
+    async with request.state.db.begin() as session:
+        order = await queries.order_of(session, me.sub, request.path_params["no"])
+        if order is None:
+            raise Refusal(Code.NOT_FOUND, what="order")
+        return _json(await coupons.choice(session, me.sub, await basket_of(session, order), utc_now()))
 
 
 async def my_intent(request: Request) -> Response:
@@ -192,6 +203,7 @@ def _json(body: dict[str, Any]) -> Response:
 routes = [
     Route("/v1/me/orders", my_orders),
     Route("/v1/me/orders/{no}", my_order),
+    Route("/v1/me/orders/{no}/coupons", order_coupons),
     Route("/v1/me/orders/{no}/pay", pay, methods=["POST"]),
     Route("/v1/me/orders/{no}/cancel", cancel, methods=["POST"]),
     Route("/v1/me/orders/{no}/refund", ask_refund, methods=["POST"]),

@@ -85,7 +85,6 @@ async def decline_refund(session: AsyncSession, refund_id: int, now: datetime) -
 
 async def refund_done(session: AsyncSession, refund: Refund, now: datetime) -> None:
     """The provider has sent the money. What ends the order gives its goods and its coupon back. A repeat changes nothing."""
-    del now  # every action is given the clock; the moment is kept on the refund
     if refund.cause not in rules.OF_THE_ORDER:
         return
     order = await locked(session, refund.order_no)
@@ -99,7 +98,7 @@ async def refund_done(session: AsyncSession, refund: Refund, now: datetime) -> N
     if ends:
         move(order, "REFUNDED")
         if order.grant_id is not None:
-            await coupons.give_back(session, order.no)
+            await coupons.give_back(session, order.no, now)
         await return_goods(session, order, "RESTOCK")
     await tell(session, order)
 

@@ -40,10 +40,15 @@ class Tier(Facts):
 
 
 class CouponTerms(Facts):
-    """`off` fen, from orders of `threshold` fen on."""
+    """`off` fen, or `percent` and at most `off` fen, from goods of `threshold` fen on; `scope` names the goods, None is all of them."""
 
     off: Fen
     threshold: Fen
+    percent: int | None = None
+    scope: Names | None = None
+    audience: Literal["all", "new"] = "all"  # new: for who has paid for no order yet
+    valid_seconds: int | None = None  # after the claim
+    valid_until: EpochMs | None = None
 
 
 class PacketTerms(Facts):

@@ -77,13 +77,19 @@ class PriceForm(Form):
 
 
 class CouponForm(Form):
-    """A coupon to drop."""
+    """A coupon to drop. `percent`: that share, at most `off`; for goods of `category`, or of `skus`, or for all."""
 
     off: Fen
     threshold: Annotated[int, Field(ge=0, le=100_000_000)]
     total: Units
     per_person: PerPerson = 1
     minutes: Minutes | None = None
+    percent: Annotated[int, Field(ge=1, le=99)] | None = None
+    category: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+    skus: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=64)]], Field(max_length=50)] = []
+    audience: Literal["all", "new"] = "all"
+    valid_seconds: Annotated[int, Field(ge=60, le=31_536_000)] | None = None
+    valid_until: Annotated[int, Field(ge=0, lt=2**43)] | None = None  # epoch ms
 
 
 class TierForm(Form):

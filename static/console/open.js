@@ -6,6 +6,7 @@ import { Sheet } from "/static/shared/dialog.js";
 import { Button, Field } from "/static/shared/parts.js";
 import { useForm, Whole, Yuan, Left, toFen, toWhole, toYuan } from "/static/login/forms.js";
 import { Start, startBody, startFaults, startValues } from "./start.js";
+import { Conditions, NO_CONDITIONS, conditionBody, conditionFaults, isPercent } from "./conditions.js";
 import { SkuChoice, StockByStore, stockBody, stockFaults, Minutes, limitFaults, titleOf } from "./goods.js";
 
 /** {title, send, above}: other words over it and on the button, and what stands above the fields, where a form is filled in for later. */
@@ -67,18 +68,19 @@ export function OpenSale({ studio, onClose }) {
 
 export function OpenCoupon({ studio, onClose }) {
   const form = useForm(
-    { off: "", threshold: "", total: "100", per_person: "1", minutes: "10", ...studio.typed },
+    { off: "", threshold: "", total: "100", per_person: "1", minutes: "10", ...NO_CONDITIONS, ...studio.typed },
     (v) => {
       const [off, threshold] = [toFen(v.off), v.threshold ? toFen(v.threshold) : 0];
       return {
-        off: !(off > 0) ? t("console.need_price") : threshold && off >= threshold ? t("login.why.below_threshold") : "",
+        off: !(off > 0) ? t("console.need_price") : !isPercent(v) && threshold && off >= threshold ? t("login.why.below_threshold") : "",
         threshold: threshold === null ? t("login.why.number") : "",
         total: toWhole(v.total) >= 1 ? "" : t("login.why.above_zero"),
         ...limitFaults(v),
+        ...conditionFaults(v),
       };
     },
     async (v) => {
-      const body = { off: toFen(v.off), threshold: v.threshold ? toFen(v.threshold) : 0, total: toWhole(v.total), per_person: toWhole(v.per_person) };
+      const body = { ...conditionBody(v), off: toFen(v.off), threshold: v.threshold ? toFen(v.threshold) : 0, total: toWhole(v.total), per_person: toWhole(v.per_person) };
       await studio.open("coupons", withMinutes(body, v.minutes));
       studio.opened(t("console.coupon_opened"));
       onClose();
@@ -88,12 +90,13 @@ export function OpenCoupon({ studio, onClose }) {
   const cost = (toFen(values.off) || 0) * (toWhole(values.total) || 0);
   return html`<${FormSheet} title=${t("console.open_coupon")} form=${form} send=${t("console.drop_now")} onClose=${onClose}>
     <div class="two">
-      <${Yuan} label=${t("console.off")} ...${form.bind("off")} first />
+      <${Yuan} label=${t(isPercent(values) ? "console.off_most" : "console.off")} ...${form.bind("off")} first />
       <${Yuan} label=${t("console.threshold")} ...${form.bind("threshold")} placeholder=${t("console.any_order")} />
       <${Whole} label=${t("console.how_many")} ...${form.bind("total")} hint=${cost ? t("console.costs", { fen: cost }) : ""} />
       <${Whole} label=${t("console.per_person_coupon")} ...${form.bind("per_person")} />
     </div>
     <${Minutes} value=${values.minutes} error=${form.error("minutes")} onInput=${(text) => form.set("minutes", text)} />
+    <${Conditions} form=${form} />
   <//>`;
 }
 

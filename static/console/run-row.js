@@ -6,6 +6,7 @@ import { Sheet } from "/static/shared/dialog.js";
 import { Spinner } from "/static/shared/parts.js";
 import { useForm, Whole, Text, toWhole, toYuan } from "/static/login/forms.js";
 import { FormSheet, Later, OpenSale, OpenCoupon } from "./open.js";
+import { conditionTyped } from "./conditions.js";
 import { OpenGroup } from "./open-group.js";
 import { SkuChoice, useCatalogue, titleOf } from "./goods.js";
 import { kindKey, refusedRow } from "./run-cue.js";
@@ -33,6 +34,7 @@ function typedOf(settings, skus) {
   const text = (name, value) => (IN_FEN.has(name) ? toYuan(value) : typeof value === "number" ? String(value) : value ?? "");
   const plain = (values) => Object.fromEntries(Object.entries(values).map(([name, value]) => [name, text(name, value)]));
   const typed = { minutes: "", ...plain(settings) };
+  if ("off" in settings) Object.assign(typed, conditionTyped(settings));
   if (settings.tiers) typed.tiers = settings.tiers.map(plain);
   if (settings.stock) typed.stock = plain(settings.stock);
   const sku = skus.find((one) => one.code === settings.sku);

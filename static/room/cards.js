@@ -1,8 +1,9 @@
 // Cards over the video: the pinned item, the coupon that just dropped, the group buy and its bar.
 import { html, cls } from "../shared/dom.js";
-import { t, pick, money } from "../shared/i18n.js";
+import { t, pick } from "../shared/i18n.js";
 import { Bar, Button, Countdown, Picture, Price } from "../shared/parts.js";
 import { Start } from "./sale.js";
+import { conditions, worth } from "./coupons.js";
 
 const CLAIMED = new Set(["coupon", "packet"]); // one tap takes it: nothing to choose, nothing to pay
 
@@ -67,8 +68,8 @@ export function CouponCard({ shop }) {
   if (!offer) return null;
   const { view, units } = offer;
   return html`<section class="coupon" key=${view.id} aria-label=${t("offer.kind.coupon")}>
-    <div class="coupon-off num">${money(view.coupon.off)}</div>
-    <div class="coupon-text"><p>${view.coupon.threshold > 0 ? t("coupon.threshold", view.coupon) : t("coupon.any")}</p>
+    <div class="coupon-off num">${worth(view.coupon)}</div>
+    <div class="coupon-text"><p>${conditions(view.coupon)}</p>
       <p class="coupon-facts">${view.closes && html`<${Countdown} until=${view.closes} skew=${shop.live.skew} />`}<span class="num">${t("offer.left", { n: units })}</span></p></div>
     <${ActButton} shop=${shop} offer=${offer} kind="btn-coupon" />
   </section>`;

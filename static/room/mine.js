@@ -4,6 +4,7 @@ import { t, pick, money, date, said } from "../shared/i18n.js";
 import { viewer } from "../shared/api.js";
 import { Button, Empty, Picture, Spinner } from "../shared/parts.js";
 import { Sheet } from "../shared/dialog.js";
+import { conditions, worth } from "./coupons.js";
 import { StateChip } from "./order.js";
 
 export function MineSheet({ shop, tab = "orders", onClose }) {
@@ -52,5 +53,5 @@ function Coupons({ shop }) {
   const coupons = [...shop.coupons.values()];
   if (!coupons.length) return html`<${Empty} title=${t("coupons.empty")} text=${t("coupons.empty.text")} />`;
   return html`<ul class="stack">${coupons.map((one) => html`<li key=${one.id} class=${cls("ticket", one.state !== "CLAIMED" && "ticket-done")}>
-    <b class="ticket-off num">${money(one.off)}</b><span class="grow"><b>${one.threshold > 0 ? t("coupon.threshold", one) : t("coupon.any")}</b><span class="small muted">${date(one.created)}</span></span><span class="chip">${t(`coupon.${one.state}`)}</span></li>`)}</ul>`;
+    <b class="ticket-off num">${worth(one)}</b><span class="grow"><b>${conditions(one)}</b><span class="small muted">${date(one.created)}</span></span><span class="chip">${t(`coupon.${one.state}`)}</span></li>`)}</ul>`;
 }

@@ -5,6 +5,7 @@ import { viewer } from "../shared/api.js";
 import { Button, Field, Picture, Spinner, Svg } from "../shared/parts.js";
 import { Sheet, confirm } from "../shared/dialog.js";
 import { refused } from "../shared/toast.js";
+import { CouponChoice, useChoice } from "./coupons.js";
 import { inWechat, wechatPay } from "./pay.js";
 
 const LOOK = 3_000; // ms between looks at an order that is being paid; the push usually comes first
@@ -13,12 +14,6 @@ const TONE = { AWAIT_PAY: "chip-warn", CLOSING: "chip-warn", READY: "chip-good",
 const path = (no, verb = "") => `/v1/me/orders/${encodeURIComponent(no)}${verb}`;
 
 export const StateChip = ({ state }) => html`<span class=${cls("chip", TONE[state])}>${t(`order.${state}`)}</span>`;
-
-/** Coupons that fit this order: unused, and its sum reaches their threshold. The best one first. */
-export function fitting(shop, order) {
-  const free = (one) => one.state === "CLAIMED" || (one.state === "LOCKED" && (one.order === order.no || one.id === order.coupon));
-  return [...shop.coupons.values()].filter((one) => free(one) && order.fen >= one.threshold).sort((a, b) => b.off - a.off);
-}
 
 export function OrderSheet({ shop, no, got, onClose }) {
   const order = shop.orders.get(no);
@@ -55,11 +50,14 @@ function PayIn({ shop, order }) {
 }
 
 function Checkout({ shop, order, paying, setPaying }) {
-  const coupons = fitting(shop, order);
-  const [coupon, setCoupon] = useState(order.coupon ?? coupons[0]?.id ?? null);
-  const off = coupons.find((one) => one.id === coupon)?.off || 0;
+  const choice = useChoice(shop, order);
+  const [chosen, setCoupon] = useState(undefined); // by the person; until then what the order has, or the best
+  const usable = choice?.usable || [];
+  const wanted = chosen === undefined ? (order.coupon ?? choice?.best ?? null) : chosen;
+  const coupon = usable.some((one) => one.id === wanted) ? wanted : null;
+  const off = usable.find((one) => one.id === coupon)?.gain || 0;
   const over = useNow(1000) + shop.live.skew >= order.pay_until;
-  const sum = Math.max(0, order.fen - Math.min(off, order.fen));
+  const sum = order.fen - off;
 
   const pay = async () => {
     // The tab must be opened by the tap itself, or the browser takes it for a pop-up.
@@ -103,14 +101,11 @@ function Checkout({ shop, order, paying, setPaying }) {
   };
 
   return html`<div class="checkout">
-    <label class="checkout-coupon"><span>${t("order.coupon")}</span>
-      ${coupons.length ? html`<select class="input" disabled=${Boolean(paying)} onChange=${(event) => setCoupon(event.target.value === "" ? null : Number(event.target.value))}>
-        ${coupons.map((one) => html`<option value=${one.id} selected=${one.id === coupon}>${t("coupon.off", one)}</option>`)}<option value="" selected=${coupon === null}>${t("order.coupon.none")}</option></select>`
-        : html`<span class="muted small">${t("order.coupon.no")}</span>`}</label>
+    <${CouponChoice} choice=${choice} value=${coupon} onChoose=${setCoupon} disabled=${Boolean(paying)} />
     <div class="row">
       <${Button} kind="btn-quiet" onPress=${cancel}>${t("order.cancel")}<//>
       ${paying?.cashier ? html`<a class="btn btn-primary grow" href=${paying.cashier} target="_blank" rel="noopener">${t("order.cashier")}</a>`
-        : html`<${Button} kind="btn-primary grow" first=${true} disabled=${over} onPress=${pay}>${t("order.pay", { fen: sum })}<//>`}
+        : html`<${Button} kind="btn-primary grow" first=${true} disabled=${over || !choice} onPress=${pay}>${t("order.pay", { fen: sum })}<//>`}
     </div>
   </div>`;
 }

@@ -76,7 +76,9 @@ SOUND: dict[str, Row] = {
 # CHECK -> changes to the sound row that it must refuse, one per side of the rule.
 BROKEN: dict[str, list[Row]] = {
     "ck_allotment_taken": [{"taken": 11}, {"taken": -1}, {"total": 9}],
+    "ck_coupon_grant_audience": [{"audience": "old"}],
     "ck_coupon_grant_order_no": [{"order_no": None}, {"state": "LOCKED", "order_no": None}, {"state": "CLAIMED"}, {"state": "VOID"}],
+    "ck_coupon_grant_percent": [{"percent": 0}, {"percent": 100}],
     "ck_coupon_grant_state": [{"state": "SPENT", "order_no": None}],
     "ck_flash_sale_countdown": [{"countdown": 9}, {"countdown": 301}, {"countdown": -1}],
     "ck_draw_drawn": [{"phase": "drawn"}, {"drawn_at": AT}],

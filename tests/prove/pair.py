@@ -363,9 +363,9 @@ class Pair:
             return
         order = await locked(session, no)
         if name == "close":
-            await orders._begin_closing(session, order, True)
+            await orders._begin_closing(session, order, True, now)
         elif name == "cancel":
-            await orders._give_up(session, order)
+            await orders._give_up(session, order, now)
         else:
             move(order, "REFUNDING")
             move(order, "REFUNDED")

@@ -9,10 +9,11 @@ from live.demo.acts.stage import Stage, outcome, together
 from live.demo.client import Viewer, key
 
 COUPONS, CLAIMANTS = 25, 40
-OFF, THRESHOLD = 500, 2000  # fen
 UNITS, MORE, BUYERS = 30, 6, 48  # at first, added later, and who wants one
 FLIP_SECONDS = 1.1  # "sold out" and "back" are said at most once a second per offer; a host is not faster either
 SKU, FEN = "strawberry-500g", 2990
+PERCENT, MOST, THRESHOLD = 20, 1000, 2000  # a fifth off, at most ten yuan, on this SKU from twenty yuan on
+OFF = FEN * PERCENT // 100
 
 
 class Rush:
@@ -54,7 +55,7 @@ async def _open(stage: Stage) -> None:
 
 async def _claim(stage: Stage, rush: Rush) -> None:
     await stage.step(f"{CLAIMANTS} viewers claim {COUPONS} coupons")
-    offer = await stage.host.open_coupon(OFF, THRESHOLD, COUPONS)
+    offer = await stage.host.open_coupon(MOST, THRESHOLD, COUPONS, percent=PERCENT, skus=[SKU], valid_seconds=3600)
     claimants = stage.people[:CLAIMANTS]
     await stage.all_see(lambda mirror: mirror.offer(offer), "the coupon's card", claimants)
     answers = await together(outcome(viewer.claim(offer)) for viewer in claimants)
@@ -138,6 +139,8 @@ async def _pay(stage: Stage, rush: Rush) -> None:
 
 async def _paid(stage: Stage, rush: Rush, no: str, *, leaves: bool) -> None:
     viewer, coupon = rush.won[no], rush.held(no)
+    found = await viewer.best(no)
+    stage.same((found["best"], [one["gain"] for one in found["usable"]]), (coupon, [OFF] if coupon else []), "the best coupon")
     begun = await viewer.checkout(no, coupon)
     due = FEN - (OFF if coupon else 0)
     stage.same(begun["order"]["payable"], due, f"what order {no} costs")

@@ -1,16 +1,20 @@
 """Flash coupons: open and end a batch; lock, use and give back what a person holds.
 
-A grant is always taken after its order's row, so orders and coupons cannot wait for each other.
+A grant is always taken after its order's row, and several in one order of ids, so orders and coupons cannot wait for each other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import and_, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from live.catalog.queries import active_by_code, category_by_code
 from live.infra import outbox
 from live.infra.db import epoch_ms
 from live.offers.actions import open_offer
@@ -19,17 +23,21 @@ from live.offers.tables import Offer
 from live.promotions.actions import end_kind, refuse
 from live.promotions.coupon import rules
 from live.promotions.coupon.tables import CouponGrant
+from live.promotions.coupon.terms import held, stored, told
 from live.promotions.rules import closing, limits_fault
 from live.protocol.codes import Code, Refusal
 from live.protocol.events import CouponTerms, GrantView, Names, OfferView, view
 
 
 async def open_coupon(
-    session: AsyncSession, *, room_id: str, off: int, threshold: int, total: int, per_person: int, minutes: int | None, now: datetime
+    session: AsyncSession, *, room_id: str, off: int, threshold: int, total: int, per_person: int, minutes: int | None, now: datetime,
+    **conditions: Any,
 ) -> Offer:
-    """Drop `total` coupons of `off` fen, usable on orders of `threshold` fen on. Refusal(BAD_REQUEST field why)."""
-    refuse(rules.terms_fault(off, threshold, total), limits_fault(per_person, minutes))
-    zh, en = rules.title(off, threshold)
+    """Drop `total` coupons of these terms (`conditions`: the other fields of `rules.Terms`). Refusal(BAD_REQUEST field why)."""
+    terms = rules.Terms(off, threshold, **conditions)
+    refuse(limits_fault(per_person, minutes), rules.terms_fault(terms, total, now, closing(now, minutes)))
+    scope = await _scope(session, terms)
+    zh, en = rules.title(terms)
 
     def card(offer: Offer) -> OfferView:
         return OfferView(
@@ -45,7 +53,7 @@ async def open_coupon(
             total=total,
             opens=epoch_ms(now),
             closes=epoch_ms(offer.closes_at) if offer.closes_at else None,
-            coupon=CouponTerms(off=off, threshold=threshold),
+            coupon=CouponTerms.model_validate(told(terms, scope)),
         )
 
     return await open_offer(
@@ -56,7 +64,7 @@ async def open_coupon(
         fen=0,
         per_person=per_person,
         stock={ANYWHERE: total},
-        terms={"off": off, "threshold": threshold},
+        terms=stored(terms, scope),
         view=card,
         closes_at=closing(now, minutes),
         hold_seconds=0,  # a claimed coupon is not held: it is theirs
@@ -64,39 +72,60 @@ async def open_coupon(
     )
 
 
+async def _scope(session: AsyncSession, terms: rules.Terms) -> dict[str, Any]:
+    """What the coupon is for, with the words that say so; empty for everything. Refusal(BAD_REQUEST field why)."""
+    if terms.category is not None:
+        shelf = await category_by_code(session, terms.category)
+        if shelf is None:
+            raise Refusal(Code.BAD_REQUEST, field="category", why="no such category")
+        return {"category": shelf.code, "name": {"zh": shelf.name_zh, "en": shelf.name_en}}
+    if not terms.skus:
+        return {}
+    found = await active_by_code(session, terms.skus)
+    for code in terms.skus:
+        if code not in found:
+            raise Refusal(Code.BAD_REQUEST, field="skus", why=f"no such SKU: {code}")
+    first, more = found[terms.skus[0]].title, len(terms.skus) - 1
+    name = {"zh": f"{first['zh']}等 {more + 1} 种", "en": f"{first['en']} and {more} more"} if more else first
+    return {"skus": list(terms.skus), "name": name}
+
+
 async def end_coupon(session: AsyncSession, offer_id: int, now: datetime) -> Offer:
     """Nobody can claim it any more; what was claimed stays usable. Refusal(STATE) when it has ended."""
     return await end_kind(session, offer_id, "coupon", now)
 
 
-async def lock(session: AsyncSession, grant_id: int, person: str, order_no: str, order_fen: int) -> int:
+async def lock(session: AsyncSession, grant_id: int, person: str, basket: rules.Basket, now: datetime) -> int:
     """Tie the coupon to the order in place of any other the order had. Returns the discount in fen, at least 1.
 
-    Refusal(COUPON_NOT_USABLE why): unknown, locked (by another order), used, void, threshold.
+    Refusal(COUPON_NOT_USABLE why): unknown, or as `rules.fits` says.
     """
-    # Both rows in one order of ids: two orders that swap their coupons would else wait for each other.
-    mine = or_(col(CouponGrant.id) == grant_id, col(CouponGrant.order_no) == order_no)
-    rows = await session.execute(select(CouponGrant).where(mine).order_by(col(CouponGrant.id)).with_for_update())
-    grants = {grant.id: grant for grant in rows.scalars()}
-    wanted = grants.pop(grant_id, None)
+    # Rows in one order of ids: two orders that swap their coupons would else wait for each other. A new customer's coupons are locked
+    # together, or two orders at once would each find that the other has none.
+    first = and_(col(CouponGrant.person) == person, col(CouponGrant.audience) == "new")
+    mine = or_(col(CouponGrant.id) == grant_id, col(CouponGrant.order_no) == basket.no, first)
+    query = select(CouponGrant).where(mine).order_by(col(CouponGrant.id)).with_for_update().execution_options(populate_existing=True)
+    grants = {grant.id: grant for grant in (await session.execute(query)).scalars()}
+    wanted = grants.get(grant_id)
     if wanted is None or wanted.person != person:
         raise Refusal(Code.COUPON_NOT_USABLE, why="unknown")
-    gain = rules.discount(wanted.off, wanted.threshold, order_fen)
-    why = rules.unusable(wanted.state, wanted.order_no, order_no, gain)
+    fresh = basket.new and not rules.welcomed([held(grant) for grant in grants.values() if grant.person == person], basket.no)
+    gain, why = rules.fits(held(wanted), replace(basket, new=fresh), now)
     if why is not None:
         raise Refusal(Code.COUPON_NOT_USABLE, why=why)
-    for other in grants.values():  # at most one: order_no is unique
-        await _move(session, other, "CLAIMED", None)
+    for other in grants.values():
+        if other is not wanted and other.order_no == basket.no:  # at most one: order_no is unique
+            await _let_go(session, other, now)
     if wanted.state != "LOCKED":
-        await _move(session, wanted, "LOCKED", order_no)
+        await _move(session, wanted, "LOCKED", basket.no)
     return gain
 
 
-async def unlock(session: AsyncSession, order_no: str) -> None:
-    """The order is cancelled or does without: its coupon is free again. Nothing happens when it had none."""
+async def unlock(session: AsyncSession, order_no: str, now: datetime) -> None:
+    """The order is cancelled or does without: its coupon is free again, or over. Nothing happens when it had none."""
     grant = await _of(session, order_no)
     if grant is not None and grant.state == "LOCKED":
-        await _move(session, grant, "CLAIMED", None)
+        await _let_go(session, grant, now)
 
 
 async def use(session: AsyncSession, order_no: str) -> None:
@@ -106,11 +135,30 @@ async def use(session: AsyncSession, order_no: str) -> None:
         await _move(session, grant, "USED", order_no)
 
 
-async def give_back(session: AsyncSession, order_no: str) -> None:
-    """The paid order was refunded in full: its coupon can be used again."""
+async def give_back(session: AsyncSession, order_no: str, now: datetime) -> None:
+    """The paid order was refunded in full: its coupon can be used again, unless its time has passed."""
     grant = await _of(session, order_no)
     if grant is not None and grant.state == "USED":
-        await _move(session, grant, "CLAIMED", None)
+        await _let_go(session, grant, now)
+
+
+async def expire_due(session: AsyncSession, now: datetime, limit: int = 500) -> int:
+    """End up to `limit` coupons nobody used in time and tell their holders. Returns how many. What is being locked is left to its order."""
+    done = (await session.execute(_EXPIRE, {"now": now, "most": limit})).all()
+    by_room: dict[str, list[tuple[str, str, int, Mapping[str, Any]]]] = {}
+    for grant, room, person, version, offer in done:
+        body = view(GrantView(id=grant, version=version, offer=offer, state="EXPIRED"))
+        by_room.setdefault(room, []).append((person, f"coupon:{grant}", version, body))
+    for room, news in sorted(by_room.items()):
+        await outbox.tell_many(session, room, news)
+    return len(done)
+
+
+_EXPIRE = text(
+    "UPDATE coupon_grant SET state = 'EXPIRED', version = version + 1 WHERE id IN (SELECT id FROM coupon_grant"
+    " WHERE state = 'CLAIMED' AND valid_until <= :now ORDER BY valid_until LIMIT :most FOR UPDATE SKIP LOCKED)"
+    " RETURNING id, room_id, person, version, offer_id"
+)
 
 
 async def _of(session: AsyncSession, order_no: str) -> CouponGrant | None:
@@ -118,10 +166,14 @@ async def _of(session: AsyncSession, order_no: str) -> CouponGrant | None:
     return (await session.execute(query)).scalar_one_or_none()
 
 
+async def _let_go(session: AsyncSession, grant: CouponGrant, now: datetime) -> None:
+    await _move(session, grant, "EXPIRED" if rules.over(grant.valid_until, now) else "CLAIMED", None)
+
+
 async def _move(session: AsyncSession, grant: CouponGrant, state: str, order_no: str | None) -> None:
     assert state in rules.MOVES[grant.state], f"coupon {grant.id}: {grant.state} -> {state}"
     grant.state, grant.order_no, grant.version = state, order_no, grant.version + 1
     await session.flush()  # order_no is unique: one coupon must let go before the next takes it
     assert grant.id is not None
-    told = GrantView(id=grant.id, version=grant.version, offer=grant.offer_id, state=state)
-    await outbox.own(session, grant.room_id, grant.person, f"coupon:{grant.id}", grant.version, view(told))
+    news = GrantView(id=grant.id, version=grant.version, offer=grant.offer_id, state=state)
+    await outbox.own(session, grant.room_id, grant.person, f"coupon:{grant.id}", grant.version, view(news))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
@@ -9,21 +11,43 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from live.infra.db import epoch_ms
+from live.promotions.coupon import rules
 from live.promotions.coupon.tables import CouponGrant
+from live.promotions.coupon.terms import held, told
 
 PAGE = 50  # newest first; more coupons than this in one hand are not looked through on a phone
+MOST_HELD = 200  # unused coupons the best is chosen from
 
 
 def shape(grant: CouponGrant) -> dict[str, Any]:
-    """A coupon as the wire shows it: `{id, offer, state, off, threshold, order, created}`."""
+    """A coupon as the wire shows it: `{id, offer, state, off, threshold, percent, scope, audience, valid_until, order, created}`."""
+    facts = told(held(grant).terms, grant.scope)
+    del facts["valid_seconds"]  # of the batch: here it has become a moment
     return {
         "id": grant.id,
         "offer": grant.offer_id,
         "state": grant.state,
-        "off": grant.off,
-        "threshold": grant.threshold,
+        **facts,
         "order": grant.order_no,
         "created": epoch_ms(grant.created_at),
+    }
+
+
+async def choice(session: AsyncSession, person: str, basket: rules.Basket, now: datetime) -> dict[str, Any]:
+    """What of a person's hand goes on this order: `{best: id or None, usable: [coupon + gain], others: [coupon + why]}`, best first.
+
+    Looks at what is not used yet, whatever room it was dropped in; of more than MOST_HELD at the newest.
+    """
+    mine = col(CouponGrant.person) == person
+    query = select(CouponGrant).where(mine, col(CouponGrant.state).in_(("CLAIMED", "LOCKED")))
+    grants = {grant.id: grant for grant in (await session.execute(query.order_by(col(CouponGrant.id).desc()).limit(MOST_HELD))).scalars()}
+    hand = [held(grant) for grant in grants.values()]
+    fresh = basket.new and not rules.welcomed(hand, basket.no)
+    usable, others = rules.choose(hand, replace(basket, new=fresh), now)
+    return {
+        "best": usable[0][0].id if usable else None,
+        "usable": [{**shape(grants[one.id]), "gain": gain} for one, gain in usable],
+        "others": [{**shape(grants[one.id]), "why": why} for one, why in others],
     }
 
 

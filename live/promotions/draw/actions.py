@@ -17,7 +17,7 @@ from live.infra import outbox
 from live.infra.db import driver, epoch_ms
 from live.promotions.actions import refuse
 from live.promotions.coupon import rules as coupons
-from live.promotions.coupon.booking import Grant, write_grants
+from live.promotions.coupon.booking import Batch, Grant, write_grants
 from live.promotions.draw import queries, rules
 from live.promotions.draw.tables import Draw, DrawEntry
 from live.promotions.red_packet.rules import masked
@@ -34,9 +34,9 @@ async def open_draw(
 
     `seed`: a random one is made. Refusal(BAD_REQUEST field why).
     """
-    refuse(_prize_fault(prize, off, threshold), rules.terms_fault(winners, entry, word), limits_fault(1, minutes))
+    refuse(_prize_fault(prize, off, threshold, now), rules.terms_fault(winners, entry, word), limits_fault(1, minutes))
     if off:
-        prize = coupons.title(off, threshold)
+        prize = coupons.title(coupons.Terms(off, threshold))
     seed = seed or secrets.token_hex(32)
     found = Draw(
         room_id=room_id, prize_zh=prize[0], prize_en=prize[1], off=off, threshold=threshold, winners=winners, entry=entry, word=word,
@@ -49,9 +49,10 @@ async def open_draw(
     return found
 
 
-def _prize_fault(prize: tuple[str, str], off: int, threshold: int) -> rules.Fault | None:
+def _prize_fault(prize: tuple[str, str], off: int, threshold: int, now: datetime) -> rules.Fault | None:
     if off or threshold:
-        return ("prize_zh", "is for a prize that is no coupon") if any(prize) else coupons.terms_fault(off, threshold, 1)
+        fault = coupons.terms_fault(coupons.Terms(off, threshold), 1, now)
+        return ("prize_zh", "is for a prize that is no coupon") if any(prize) else fault
     return None if all(prize) else ("prize_zh" if not prize[0] else "prize_en", "must not be empty")
 
 
@@ -105,7 +106,8 @@ async def _hand_out(session: AsyncSession, found: Draw, winners: Sequence[str], 
         return
     grants: dict[str, int] = {}
     if found.off:
-        rows = [Grant(_rid(found, who), f"draw:{found.id}", 0, found.room_id, who, found.off, found.threshold) for who in winners]
+        batch = Batch(0, found.room_id, found.off, found.threshold)
+        rows = [Grant(_rid(found, who), f"draw:{found.id}", who, batch) for who in winners]
         grants = await write_grants(await driver(await session.connection()), rows, now)
     prize, news = Names(zh=found.prize_zh, en=found.prize_en), []
     for who in winners:

@@ -17,7 +17,7 @@ from live.infra.db import array, driver
 from live.offers.rules import Booked, Intent, OfferFacts
 from live.offers.till import Sold
 from live.people.points.actions import credit
-from live.promotions.coupon.booking import Grant, grant_news, write_grants
+from live.promotions.coupon.booking import Batch, Grant, grant_news, write_grants
 from live.protocol.events import PacketView, view
 
 _TAKE = """WITH opened AS (
@@ -67,8 +67,8 @@ class PacketBooker:
         if points:
             await credit(raw, [(intent.person, amount, f"packet:{intent.rid}") for intent, amount in points], now)
         coupons = [
-            Grant(intent.rid, intent.id, facts.id, facts.room_id, intent.person, shares[intent.rid][1], int(facts.terms["threshold"]))
-            for intent in queue if currency[(facts := offers[intent.lines[0].offer]).id] == "coupon"
+            Grant(intent.rid, intent.id, intent.person, _batch(offers[intent.lines[0].offer], shares[intent.rid][1]))
+            for intent in queue if currency[intent.lines[0].offer] == "coupon"
         ]  # fmt: skip
         grants: dict[str, int] = {}
         if coupons:
@@ -81,6 +81,10 @@ class PacketBooker:
             if grant is not None:
                 sold.news.append(grant_news(intent.person, grant, offer))
         return sold
+
+
+def _batch(offer: OfferFacts, amount: int) -> Batch:
+    return Batch(offer.id, offer.room_id, amount, int(offer.terms["threshold"]))
 
 
 def body(offer: int, amount: int, currency: str, grant: int | None) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from live.infra.db import epoch_ms
 from live.infra.outbox import room_state
 from live.promotions.coupon.actions import end_coupon, give_back, lock, unlock, use
 from live.protocol.codes import Code, Refusal
-from tests.orders.stage import ROOM, Shop, after
+from tests.orders.stage import NOW, ROOM, Shop, after
+from tests.promotions.coupon.orders import order
 
 
 async def test_a_dropped_coupon_shows_its_terms_and_is_carved_from_no_store(shop: Shop) -> None:
@@ -19,9 +20,9 @@ async def test_a_dropped_coupon_shows_its_terms_and_is_carved_from_no_store(shop
     async with shop.db.begin() as session:
         card = await room_state(session, ROOM, f"offer:{offer.id}")
     assert card is not None
-    assert (card["kind"], card["name"], card["coupon"]) == (
-        "coupon", {"zh": "满 ¥20 减 ¥5", "en": "¥5 off from ¥20"}, {"off": 500, "threshold": 2000},
-    )  # fmt: skip
+    assert (card["kind"], card["name"]) == ("coupon", {"zh": "满 ¥20 减 ¥5", "en": "¥5 off from ¥20"})
+    plain = {"percent": None, "scope": None, "audience": "all", "valid_seconds": None, "valid_until": None}
+    assert card["coupon"] == {"off": 500, "threshold": 2000, **plain}
     assert (card["total"], card["per_person"], card["fen"], card["closes"]) == (10, 2, 0, epoch_ms(after(minutes=10)))
     assert await shop.one("SELECT total FROM allotment WHERE offer_id = :o AND location = '-'", o=offer.id) == 10
     assert await shop.one("SELECT sum(allotted) FROM stock") == 0
@@ -55,21 +56,21 @@ async def test_an_ended_coupon_is_ended_once_and_what_was_claimed_stays(shop: Sh
 async def test_a_coupon_is_locked_used_and_given_back_and_its_holder_hears_each_step(shop: Shop) -> None:
     grant = int(await shop.take(await shop.coupon(), "p:1"))
     async with shop.db.begin() as session:
-        assert await lock(session, grant, "p:1", "A", 2990) == 500
+        assert await lock(session, grant, "p:1", order("A", 2990), NOW) == 500
     held = await shop.grant(grant)
     assert (held.state, held.order_no, held.version) == ("LOCKED", "A", 2)
     async with shop.db.begin() as session:
-        assert await lock(session, grant, "p:1", "A", 2990) == 500  # again: the same order's own
+        assert await lock(session, grant, "p:1", order("A", 2990), NOW) == 500  # again: the same order's own
     assert (await shop.grant(grant)).version == 2
     async with shop.db.begin() as session:
         await use(session, "A")
     used = await shop.grant(grant)
     assert (used.state, used.order_no) == ("USED", "A")
     async with shop.db.begin() as session:
-        await unlock(session, "A")  # what is used cannot be unlocked
+        await unlock(session, "A", NOW)  # what is used cannot be unlocked
     assert (await shop.grant(grant)).state == "USED"
     async with shop.db.begin() as session:
-        await give_back(session, "A")
+        await give_back(session, "A", NOW)
     back = await shop.grant(grant)
     assert (back.state, back.order_no, back.version) == ("CLAIMED", None, 4)
     assert [news["state"] for news in await shop.told(f"coupon:{grant}")] == ["CLAIMED", "LOCKED", "USED", "CLAIMED"]
@@ -79,9 +80,9 @@ async def test_another_coupon_takes_the_place_of_the_first(shop: Shop) -> None:
     offer = await shop.coupon()
     first, second = int(await shop.take(offer, "p:1")), int(await shop.take(offer, "p:1"))
     async with shop.db.begin() as session:
-        await lock(session, first, "p:1", "A", 2990)
+        await lock(session, first, "p:1", order("A", 2990), NOW)
     async with shop.db.begin() as session:
-        await lock(session, second, "p:1", "A", 2990)
+        await lock(session, second, "p:1", order("A", 2990), NOW)
     assert [(await shop.grant(grant)).state for grant in (first, second)] == ["CLAIMED", "LOCKED"]
 
 
@@ -89,8 +90,9 @@ async def test_nothing_happens_to_orders_without_a_coupon(shop: Shop) -> None:
     await shop.take(await shop.coupon(), "p:1")
     before = await shop.everything()
     async with shop.db.begin() as session:
-        for verb in (unlock, use, give_back):
-            await verb(session, "A")
+        await unlock(session, "A", NOW)
+        await use(session, "A")
+        await give_back(session, "A", NOW)
     assert await shop.everything() == before
 
 
@@ -102,7 +104,7 @@ async def test_a_coupon_that_does_not_fit_is_refused_and_changes_nothing(shop: S
     before = await shop.everything()
     with pytest.raises(Refusal) as refused:
         async with shop.db.begin() as session:
-            await lock(session, grant, person, "A", fen)
+            await lock(session, grant, person, order("A", fen), NOW)
     assert (refused.value.code, refused.value.facts) == (Code.COUPON_NOT_USABLE, {"why": why})
     assert await shop.everything() == before
 
@@ -113,7 +115,7 @@ async def test_one_coupon_on_two_orders_at_once_goes_to_exactly_one(shop: Shop) 
     async def try_it(no: str) -> str:
         try:
             async with shop.db.begin() as session:
-                await lock(session, grant, "p:1", no, 2990)
+                await lock(session, grant, "p:1", order(no, 2990), NOW)
         except Refusal as refusal:
             return str(refusal.facts["why"])
         return "got it"
@@ -126,13 +128,13 @@ async def test_two_orders_that_swap_their_coupons_at_once_do_not_wait_for_each_o
     offer = await shop.coupon()
     one, two = int(await shop.take(offer, "p:1")), int(await shop.take(offer, "p:1"))
     async with shop.db.begin() as session:
-        await lock(session, one, "p:1", "A", 2990)
-        await lock(session, two, "p:1", "B", 2990)
+        await lock(session, one, "p:1", order("A", 2990), NOW)
+        await lock(session, two, "p:1", order("B", 2990), NOW)
 
     async def swap(no: str, wanted: int) -> str:
         try:
             async with shop.db.begin() as session:
-                await lock(session, wanted, "p:1", no, 2990)
+                await lock(session, wanted, "p:1", order(no, 2990), NOW)
         except Refusal as refusal:
             return str(refusal.facts["why"])
         return "got it"

@@ -1,0 +1,60 @@
+// The conditions of a coupon: a percentage instead of a sum, for which goods, for whom, good for how long.
+import { html } from "/static/shared/dom.js";
+import { t } from "/static/shared/i18n.js";
+import { Field } from "/static/shared/parts.js";
+import { Whole, toWhole } from "/static/login/forms.js";
+import { titleOf, useCatalogue } from "./goods.js";
+
+const HOUR = 3600;
+const MOST_HOURS = 8760; // a year
+
+export const NO_CONDITIONS = { percent: "", scope: "", category: "", skus: [], audience: "all", valid_seconds: "" };
+
+/** Whether the sum is only the most a percentage may take. */
+export const isPercent = (values) => Boolean(String(values.percent).trim());
+
+export function conditionFaults(v) {
+  const between = (text, most) => (!String(text).trim() || (toWhole(text) >= 1 && toWhole(text) <= most) ? "" : t("login.why.between", { a: 1, b: most }));
+  return {
+    percent: between(v.percent, 99),
+    valid_seconds: between(v.valid_seconds, MOST_HOURS),
+    category: v.scope === "category" && !v.category ? t("login.why.empty") : "",
+    skus: v.scope === "skus" && !v.skus.length ? t("login.why.empty") : "",
+  };
+}
+
+/** Settings of a coupon, typed again: the door's seconds and lists as the form holds them. */
+export const conditionTyped = ({ category, skus, valid_seconds: seconds }) => ({
+  scope: category ? "category" : skus?.length ? "skus" : "",
+  skus: skus || [],
+  valid_seconds: seconds ? String(seconds / HOUR) : "",
+});
+
+/** As the door takes them: what is not asked for is left out. */
+export function conditionBody(v) {
+  const body = { audience: v.audience };
+  if (isPercent(v)) body.percent = toWhole(v.percent);
+  if (v.scope === "category") body.category = v.category;
+  if (v.scope === "skus") body.skus = v.skus;
+  if (String(v.valid_seconds).trim()) body.valid_seconds = toWhole(v.valid_seconds) * HOUR;
+  return body;
+}
+
+export function Conditions({ form }) {
+  const { values, set, error } = form;
+  const { skus } = useCatalogue();
+  const goods = skus || [];
+  const choice = (name, label, options) => html`<${Field} label=${t(label)} error=${error(name)}>
+    <select class="input" value=${values[name]} onChange=${(event) => set(name, event.target.value)}>
+      ${options.map(([value, text]) => html`<option key=${value} value=${value} selected=${value === values[name]}>${text}</option>`)}</select><//>`;
+  const chosen = (event) => set("skus", [...event.target.selectedOptions].map((one) => one.value));
+  return html`<div class="two">
+      <${Whole} label=${t("console.percent")} ...${form.bind("percent")} placeholder=${t("console.percent_none")} />
+      <${Whole} label=${t("console.valid_hours")} ...${form.bind("valid_seconds")} placeholder=${t("console.valid_always")} />
+      ${choice("scope", "console.scope", [["", t("console.scope_all")], ["category", t("console.scope_category")], ["skus", t("console.scope_skus")]])}
+      ${choice("audience", "console.audience", [["all", t("console.audience_all")], ["new", t("console.audience_new")]])}
+    </div>
+    ${values.scope === "category" && choice("category", "console.category", [["", t("console.choose")], ...[...new Set(goods.map((sku) => sku.category))].map((code) => [code, code])])}
+    ${values.scope === "skus" && html`<${Field} label=${t("console.scope_which")} hint=${t("console.scope_hint")} error=${error("skus")}>
+      <select class="input" multiple size="6" onChange=${chosen}>${goods.map((sku) => html`<option key=${sku.code} value=${sku.code} selected=${values.skus.includes(sku.code)}>${titleOf(sku)}</option>`)}</select><//>`}`;
+}
