@@ -65,6 +65,7 @@ class OfferView(Facts):
     coupon: CouponTerms | None = None
     tiers: list[Tier] | None = None
     minimum: int | None = None
+    leader: str | None = None  # a group leader's group: the name; it is collected at the one place it is sold at
 
 
 class LeftView(Facts):

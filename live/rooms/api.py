@@ -21,6 +21,7 @@ from live.offers.tables import Offer
 from live.promotions.coupon.actions import end_coupon, open_coupon
 from live.promotions.flash_sale.actions import end_sale, open_sale
 from live.promotions.group_buy.actions import end_group, open_group
+from live.promotions.group_buy.leader import leaders, open_leader_group
 from live.protocol.codes import Code, Refusal
 from live.rooms import actions, forms, queries
 from live.stock.queries import store_view, stores
@@ -200,7 +201,30 @@ async def withdraw(request: Request) -> Response:
         return _json({"id": chat_id})
 
 
+async def who_leads(request: Request) -> Response:
+    """GET /v1/leaders → {leaders: [{account, name, store}]}: whose group the console can open."""
+    await security.staff(request, "group.open")
+    async with request.state.db.begin() as session:
+        return _json({"leaders": await leaders(session)})
+
+
+async def leader_group(request: Request) -> Response:
+    """POST /v1/rooms/{room}/leader-groups."""
+    await security.staff(request, "group.open")
+    form = await security.body(request, forms.LeaderGroupForm)
+    config = request.state.settings
+    async with request.state.db.begin() as session:
+        room = await _live(session, request.path_params["room"])
+        offer = await open_leader_group(
+            session, room_id=room, hold_seconds=config.hold_seconds, floor_seconds=config.hold_floor_seconds, now=utc_now(),
+            **form.model_dump(),
+        )  # fmt: skip
+        return _json({"offer": offer.id}, 201)
+
+
 routes = [
+    Route("/v1/leaders", who_leads, methods=["GET"]),
+    Route("/v1/rooms/{room}/leader-groups", leader_group, methods=["POST"]),
     Route("/v1/rooms", list_rooms, methods=["GET"]),
     Route("/v1/rooms", create, methods=["POST"]),
     Route("/v1/rooms/{room}", show, methods=["GET"]),

@@ -35,6 +35,7 @@ from live.people import api as people
 from live.people.rules import MAY
 from live.people.wechat import WechatLogin
 from live.pickup import api as pickup
+from live.pickup import leader
 from live.pickup.queries import pickup_view
 from live.protocol.codes import Code, Refusal
 from live.rooms import api as rooms
@@ -176,7 +177,7 @@ def make_app(config: Settings) -> Starlette:
     return Starlette(
         routes=[
             *people.routes, *stock.routes, *rooms.routes, *offers.routes, *waitlist.routes, *orders.routes, *payments.routes,
-            *pickup.routes, *ops.routes, *pages.routes(config),
+            *pickup.routes, *leader.routes, *ops.routes, *pages.routes(config),
         ],
         middleware=[Middleware(SafeHeaders, config=config)],
         exception_handlers={
