@@ -20,6 +20,7 @@ from live.people.sharing.tables import ShareTouch
 from live.people.tables import Person
 from live.protocol.codes import Code, Refusal
 from live.rooms.tables import Room
+from tests.crowd import side_by_side
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 CROWD = 200
@@ -138,7 +139,7 @@ async def test_one_person_leaves_at_most_twenty_touches_a_day(town: Town) -> Non
 async def test_two_devices_that_open_two_sharers_links_at_once_leave_one_first_and_both_touches(town: Town) -> None:
     await town.people(CROWD // 2)
     tokens = {sharer: await town.link(sharer) for sharer in ("s:1", "s:2")}
-    await asyncio.gather(*(town.opens(person, token) for person in range(1, CROWD // 2 + 1) for token in tokens.values()))
+    await side_by_side(town.opens(person, token) for person in range(1, CROWD // 2 + 1) for token in tokens.values())
     tree = await town.tree()
     async with town.db.begin() as session:
         for person in range(1, CROWD // 2 + 1):
@@ -151,8 +152,8 @@ async def test_two_devices_that_open_two_sharers_links_at_once_leave_one_first_a
 
 async def test_a_ring_of_200_who_open_each_others_links_at_once_is_not_closed(town: Town) -> None:
     await town.people(CROWD)
-    tokens = await asyncio.gather(*(town.link(f"p:{person}") for person in range(1, CROWD + 1)))
-    await asyncio.gather(*(town.opens(person, tokens[person % CROWD]) for person in range(1, CROWD + 1)))
+    tokens = await side_by_side(town.link(f"p:{person}") for person in range(1, CROWD + 1))
+    await side_by_side(town.opens(person, tokens[person % CROWD]) for person in range(1, CROWD + 1))
     tree = await town.tree()
     assert 0 < len(tree) < CROWD
     sound(tree)

@@ -23,7 +23,7 @@ def test_nobody_brought_means_nothing_is_written() -> None:
 
 
 @given(subjects, st.none() | subjects, st.none() | subjects)
-def test_the_leader_of_a_group_is_credited_before_the_last_link_and_the_first_never(first: str, last: str | None, leader: str | None) -> None:
+def test_a_groups_leader_is_credited_before_the_last_link_and_the_first_never(first: str, last: str | None, leader: str | None) -> None:
     found = attribution({"by": first, "path": [first], "room": "r", "at": 1}, last, leader)
     assert found.get("credit") == (leader or last)
     assert found.get("rule") == ("leader" if leader else "last_touch" if last else None)
