@@ -11,14 +11,15 @@ import { Figures } from "./figures.js";
 import { Refunds, OPEN } from "./refunds.js";
 import { OpenSale, OpenCoupon, AddStock } from "./open.js";
 import { OpenGroup } from "./open-group.js";
+import { OpenLeaderGroup } from "./open-leader.js";
 import { Rooms } from "./rooms.js";
 import { useKeys, Help } from "./keys.js";
 
-const SHEETS = { sale: OpenSale, coupon: OpenCoupon, group: OpenGroup, stock: AddStock };
+const SHEETS = { sale: OpenSale, coupon: OpenCoupon, group: OpenGroup, leader: OpenLeaderGroup, stock: AddStock };
 const TABS = ["shelf", "comments", "figures", "refunds"];
 
 /** What a role may do here; the server has the last word. */
-const rights = (role) => ({ run: role === "owner" || role === "host", moderate: role !== "clerk" });
+const rights = (role) => ({ run: role === "owner" || role === "host", moderate: role !== "clerk" && role !== "leader" });
 
 function Console({ studio, you }) {
   useLang();

@@ -131,6 +131,7 @@ export function Shelf({ studio, may, onOpen, onStock }) {
       <button type="button" class="btn launch-sale" disabled=${!studio.live} onClick=${() => onOpen("sale")}>${t("console.open_sale")}<${Key} of="S" /></button>
       <button type="button" class="btn launch-coupon" disabled=${!studio.live} onClick=${() => onOpen("coupon")}>${t("console.open_coupon")}<${Key} of="C" /></button>
       <button type="button" class="btn launch-group" disabled=${!studio.live} onClick=${() => onOpen("group")}>${t("console.open_group")}<${Key} of="G" /></button>
+      <button type="button" class="btn launch-leader" disabled=${!studio.live} onClick=${() => onOpen("leader")}>${t("console.open_leader")}</button>
       <button type="button" class="btn btn-quiet launch-next" disabled=${!open.length} onClick=${() => pinTo(studio, nextPin(offers, studio.view.pin))}>${t("console.pin_next")}<${Key} of="P" /></button>
     </div>`}
     <div class="panel-body">

@@ -6,6 +6,7 @@ import { refused, toast } from "../shared/toast.js";
 import { LiveRoom } from "../sdk/live.js";
 import { Taps } from "./taps.js";
 import { Waits } from "./waits.js";
+import { arrive } from "./share.js";
 
 const COMMENTS = 80; // kept on screen; older ones scroll away
 const LIKES_EVERY = 500; // ms
@@ -49,6 +50,7 @@ export class Shop extends Listeners {
     setInterval(() => this.#sendLikes(), LIKES_EVERY);
     live.connect();
     if (viewer.known) this.taps.resume();
+    arrive(this);
   }
 
   /** Many frames may come between two drawings; one is enough. */
@@ -122,6 +124,7 @@ export class Shop extends Listeners {
     this.waits.clear();
     this.fetched = false;
     this.live.rejoin();
+    arrive(this);
     this.draw();
   }
 
