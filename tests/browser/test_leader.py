@@ -31,7 +31,7 @@ async def test_a_shared_link_brings_a_buyer_to_a_leaders_group_and_the_leader_se
     await console.get_by_role("button", name="开团长团").click()
     form = console.get_by_role("dialog", name="开团长团")
     await form.locator(".sku-row", has_text="eggs-30").click()
-    await form.get_by_label("团长", exact=True).select_option(ACCOUNT)
+    await form.get_by_role("combobox", name="团长").select_option(ACCOUNT)
     await form.get_by_label("最多件数").fill("5")
     await form.get_by_label("最少成团人数").fill("5")
     await form.get_by_role("button", name="立即开启").click()
