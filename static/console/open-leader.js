@@ -5,7 +5,7 @@ import { toast } from "/static/shared/toast.js";
 import { Field } from "/static/shared/parts.js";
 import { doors, list } from "/static/login/session.js";
 import { useForm, Whole, Yuan, toFen, toWhole, toYuan } from "/static/login/forms.js";
-import { SkuChoice, Minutes, limitFaults, titleOf } from "./goods.js";
+import { SkuChoice, limitFaults, titleOf } from "./goods.js";
 import { FormSheet } from "./open.js";
 
 function check(v) {
@@ -58,6 +58,6 @@ export function OpenLeaderGroup({ studio, onClose }) {
         <${Whole} label=${t("console.leader_units")} ...${form.bind("size")} />
         <${Whole} label=${t("console.minimum")} ...${form.bind("minimum")} hint=${t("console.minimum_hint")} />
       </div>
-      <${Minutes} value=${values.minutes} error=${form.error("minutes")} onInput=${(text) => set("minutes", text)} />`}
+      <${Whole} label=${t("console.minutes")} ...${form.bind("minutes")} hint=${t("console.leader_cut_off")} />`}
   <//>`;
 }
