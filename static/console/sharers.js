@@ -5,7 +5,7 @@ import { refused } from "/static/shared/toast.js";
 import { doors, list } from "/static/login/session.js";
 import { copy } from "/static/hq/links.js";
 
-const EVERY = 15_000; // ms; nobody decides anything within seconds by it
+const EVERY = 5_000; // ms; two sums over one room
 
 export function Sharers({ studio }) {
   const room = encodeURIComponent(studio.id);
