@@ -264,6 +264,16 @@ class Viewer:
                 await asyncio.sleep(0.5)
         raise LateError(f"{kind} of {self.name} came to no end in {TAPS} tries")
 
+    # links
+
+    async def share(self) -> str:
+        """The token of my own link to this room."""
+        return str((await self.doors.post(f"/v1/rooms/{self.room}/share", token=self.token))["token"])
+
+    async def came_by(self, token: str) -> None:
+        """I opened this link. Raises RefusedError(state) when it is my own."""
+        await self.doors.post(f"/v1/shares/{token}/open", token=self.token)
+
     # orders
 
     async def orders(self) -> list[dict[str, Any]]:

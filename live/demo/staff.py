@@ -96,6 +96,18 @@ class Host(Member):
     async def close_draw(self, draw: int) -> None:
         """Nobody enters any more; it is drawn."""
         await self.doors.post(f"/v1/draws/{draw}/close")
+    async def open_leader_group(self, leader: str, sku: str, fen: int, *, size: int, minimum: int, minutes: int = 60) -> int:
+        """A group leader's group, two each at most."""
+        body = {"leader": leader, "sku": sku, "fen": fen, "size": size, "minimum": minimum, "per_person": 2, "minutes": minutes}
+        return int((await self.doors.post(f"/v1/rooms/{self.room}/leader-groups", body))["offer"])
+
+    async def share(self) -> str:
+        """The token of this guide's own link to the room."""
+        return str((await self.doors.post(f"/v1/rooms/{self.room}/share/staff"))["token"])
+
+    async def sharers(self) -> dict[str, dict[str, Any]]:
+        """Who brought how many people and orders, by subject."""
+        return {one["who"]: one for one in (await self.doors.get(f"/v1/rooms/{self.room}/sharers"))["sharers"]}
 
     async def end(self, offer: int) -> None:
         """Nobody can take from it any more."""
@@ -169,3 +181,17 @@ class Clerk(Member):
     async def collect(self, ticket: int, code: str) -> dict[str, Any]:
         """Hand the goods over."""
         return dict((await self.doors.post(f"/v1/desk/tickets/{ticket}/collect", {"code": code}))["ticket"])
+
+
+class Leader(Clerk):
+    """The desk of a group leader's point."""
+
+    async def begin(self, one_time: str, password: str) -> Self:
+        """Log in for the first time and choose a password."""
+        await self.login(one_time)
+        await self.doors.post("/v1/staff/password", {"old": one_time, "new": password})
+        return self
+
+    async def groups(self) -> list[dict[str, Any]]:
+        """Own groups with their orders, newest first."""
+        return list((await self.doors.get("/v1/leader/groups"))["groups"])

@@ -61,7 +61,7 @@ class Identity:
     """Who holds a token. `sub`: `p:<id>` a known person, `g:<hex>` a guest, `s:<id>` staff. Times in epoch seconds."""
 
     sub: str
-    role: str  # guest, viewer, owner, host, moderator, clerk
+    role: str  # guest, viewer, owner, host, moderator, clerk, leader
     name: str
     room: str | None
     store: str | None

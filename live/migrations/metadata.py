@@ -11,6 +11,7 @@ import live.offers.waitlist.tables
 import live.orders.tables
 import live.payments.tables
 import live.people.points.tables
+import live.people.sharing.tables
 import live.people.tables
 import live.pickup.tables
 import live.promotions.coupon.tables

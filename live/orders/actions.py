@@ -15,6 +15,7 @@ from sqlmodel import col
 
 from live.infra.db import Database
 from live.orders import rules
+from live.orders.attribution import freeze
 from live.orders.basket import basket_of
 from live.orders.change import hand_over, lines_of, locked, move, return_goods, tell, units_of
 from live.orders.queries import refund_open, with_open_attempts
@@ -98,6 +99,7 @@ async def payment_arrived(session: AsyncSession, attempt: PayAttempt, now: datet
         return False
     move(order, "PAID")
     order.paid_at = attempt.paid_at or now
+    await freeze(session, order)
     if order.grant_id is not None:
         await coupons.use(session, order.no)
     if order.team_id is None:

@@ -16,7 +16,7 @@ from live.infra import security
 from live.infra.db import utc_now
 from live.offers.reservations import record
 from live.offers.rules import rid_of
-from live.orders import actions, queries
+from live.orders import actions, attribution, queries
 from live.orders.basket import basket_of
 from live.orders.refunds import REASON_CHARACTERS
 from live.orders.tables import Order
@@ -188,6 +188,21 @@ async def figures(request: Request) -> Response:
         return _json(await queries.figures(session, request.path_params["room"], utc_now()))
 
 
+async def my_shares(request: Request) -> Response:
+    """GET /v1/me/shares?room= → {people, orders, fen}: whom my link to this room brought, and what is credited to me."""
+    me = security.known(request)
+    async with request.state.db.begin() as session:
+        found = await attribution.sharers(session, request.query_params.get("room") or "", me.sub)
+    return _json({name: found[0][name] if found else 0 for name in ("people", "orders", "fen")})
+
+
+async def sharers(request: Request) -> Response:
+    """GET /v1/rooms/{room}/sharers → {sharers: [{who, name, people, orders, fen}]}, who brought most first."""
+    await security.staff(request, "figures")
+    async with request.state.db.begin() as session:
+        return _json({"sharers": await attribution.sharers(session, request.path_params["room"])})
+
+
 def _decided(refund: Refund) -> dict[str, Any]:
     return {"id": refund.id, "order": refund.order_no, "fen": refund.fen, "state": refund.state}
 
@@ -209,6 +224,8 @@ routes = [
     Route("/v1/me/orders/{no}/refund", ask_refund, methods=["POST"]),
     Route("/v1/me/coupons", my_coupons),
     Route("/v1/me/intents/{room}/{key}", my_intent),
+    Route("/v1/me/shares", my_shares),
+    Route("/v1/rooms/{room}/sharers", sharers),
     Route("/v1/rooms/{room}/figures", figures),
     Route("/v1/rooms/{room}/refunds", refunds),
     Route("/v1/refunds/{id:int}/grant", grant, methods=["POST"]),

@@ -16,6 +16,7 @@ from live.infra import security
 from live.infra.db import utc_now
 from live.infra.security import Identity
 from live.people import actions, queries, rules
+from live.people.sharing import api as sharing
 from live.people.staff import api as staff_api
 from live.people.tables import Person
 from live.protocol.codes import Code, Refusal
@@ -154,5 +155,6 @@ routes = [
     Route("/v1/login/phone/code", send_code, methods=["POST"]),
     Route("/v1/login/phone", login_phone, methods=["POST"]),
     Route("/v1/token/refresh", refresh, methods=["POST"]),
+    *sharing.routes,
     *staff_api.routes,
 ]

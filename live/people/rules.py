@@ -6,17 +6,20 @@ import re
 import unicodedata
 from datetime import timedelta
 
-OWNER, HOST, MODERATOR, CLERK = "owner", "host", "moderator", "clerk"
-ROLES = frozenset({OWNER, HOST, MODERATOR, CLERK})
+OWNER, HOST, MODERATOR, CLERK, LEADER = "owner", "host", "moderator", "clerk", "leader"
+ROLES = frozenset({OWNER, HOST, MODERATOR, CLERK, LEADER})
+PLACED = frozenset({CLERK, LEADER})  # belong to one store, or to one pickup point
 
 _SHOP = frozenset({OWNER})
 _SHOW = frozenset({OWNER, HOST})
 _TALK = frozenset({OWNER, HOST, MODERATOR})
-_DESK = frozenset({OWNER, CLERK})
+_DESK = frozenset({OWNER, CLERK, LEADER})
 
 # Every act of the staff and the roles that may do it. What is not here, nobody may do.
 MAY: dict[str, frozenset[str]] = {
     "self": ROLES,  # own password, own name, logout
+    "share": ROLES,
+    "leader.groups": frozenset({OWNER, LEADER}),
     "room.create": _SHOW,
     "room.edit": _SHOW,
     "room.list": _TALK,
@@ -83,6 +86,11 @@ def display_name(given: str | None) -> str:
     text = unicodedata.normalize("NFKC", given or "")
     shown = "".join(" " if letter.isspace() else letter for letter in text if unicodedata.category(letter)[0] != "C" or letter.isspace())
     return " ".join(shown.split())[:NAME_MOST].strip()
+
+
+def masked(name: str) -> str:
+    """A name as others may read it on a list: the first character, whatever follows hidden."""
+    return f"{name[:1]}**" if name else "**"
 
 
 def password_fault(password: str, account: str) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import CheckConstraint
 from sqlmodel import SQLModel
 
@@ -19,18 +21,18 @@ class Person(SQLModel, table=True):
     openid: str | None = words_or_none(unique=True)
     phone: str | None = words_or_none(unique=True)
     name: str = words("")
-    first_touch: dict[str, str] = document(default_factory=dict)
+    first_touch: dict[str, Any] = document(default_factory=dict)  # who brought them, for good; see sharing/
     token_version: int = number(1)  # raised to end every session of this person
     created_at: Moment = moment()
 
 
 class Staff(SQLModel, table=True):
-    """Someone who works here. A clerk belongs to one store."""
+    """Someone who works here. A clerk belongs to one store, a group leader to one pickup point."""
 
     __tablename__ = "staff"
     __table_args__ = (
-        CheckConstraint("role IN ('owner','host','moderator','clerk')", name="role"),
-        CheckConstraint("role <> 'clerk' OR store IS NOT NULL", name="clerk_has_store"),
+        CheckConstraint("role IN ('owner','host','moderator','clerk','leader')", name="role"),
+        CheckConstraint("role NOT IN ('clerk','leader') OR store IS NOT NULL", name="clerk_has_store"),
     )
 
     id: int | None = identity()

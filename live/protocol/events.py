@@ -83,6 +83,7 @@ class OfferView(Facts):
     countdown: int | None = None  # of a sale: seconds before `opens` from which it counts down; 0: it was opened at once
     stopped: bool = False  # of a sale that ended: by hand, before its time was over or before it began
     packet: PacketTerms | None = None
+    leader: str | None = None  # a group leader's group: the name; it is collected at the one place it is sold at
 
 
 class LeftView(Facts):

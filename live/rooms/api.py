@@ -23,6 +23,7 @@ from live.promotions.draw.actions import close_draw, close_room, open_draw
 from live.promotions.flash_sale.actions import end_sale, reprice_sale, stop_sale
 from live.promotions.flash_sale.queries import states
 from live.promotions.group_buy.actions import end_group
+from live.promotions.group_buy.leader import leaders, open_leader_group
 from live.promotions.red_packet.actions import end_packet, open_packet
 from live.protocol.codes import Code, Refusal
 from live.rooms import actions, acts, forms, queries, rules
@@ -229,7 +230,30 @@ async def withdraw(request: Request) -> Response:
         return _json({"id": chat_id})
 
 
+async def who_leads(request: Request) -> Response:
+    """GET /v1/leaders → {leaders: [{account, name, store}]}: whose group the console can open."""
+    await security.staff(request, "group.open")
+    async with request.state.db.begin() as session:
+        return _json({"leaders": await leaders(session)})
+
+
+async def leader_group(request: Request) -> Response:
+    """POST /v1/rooms/{room}/leader-groups."""
+    await security.staff(request, "group.open")
+    form = await security.body(request, forms.LeaderGroupForm)
+    config = request.state.settings
+    async with request.state.db.begin() as session:
+        room = await queries.live_room(session, request.path_params["room"])
+        offer = await open_leader_group(
+            session, room_id=room.id, hold_seconds=config.hold_seconds, floor_seconds=config.hold_floor_seconds, now=utc_now(),
+            **form.model_dump(),
+        )  # fmt: skip
+        return _json({"offer": offer.id}, 201)
+
+
 routes = [
+    Route("/v1/leaders", who_leads, methods=["GET"]),
+    Route("/v1/rooms/{room}/leader-groups", leader_group, methods=["POST"]),
     Route("/v1/rooms", list_rooms, methods=["GET"]),
     Route("/v1/rooms", create, methods=["POST"]),
     Route("/v1/rooms/{room}", show, methods=["GET"]),

@@ -136,6 +136,18 @@ class DrawForm(Form):
     minutes: Minutes
 
 
+class LeaderGroupForm(Form):
+    """A group leader's group: one price, a cut-off, a minimum, collected at the leader's point."""
+
+    sku: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    leader: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    fen: Fen
+    size: Units
+    minimum: Units
+    per_person: PerPerson
+    minutes: Minutes
+
+
 class StockAdd(Form):
     """Units to add to a running offer."""
 

@@ -36,6 +36,7 @@ class StoreForm(BaseModel):
     lat: Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)] | None = None
     lon: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)] | None = None
     hours: Annotated[str, StringConstraints(strip_whitespace=True, max_length=60)] = ""
+    leader_point: bool = False
 
 
 class ImportForm(BaseModel):

@@ -20,7 +20,7 @@ async def stores(session: AsyncSession, active: bool = True) -> list[Location]:
 
 
 def store_view(store: Location) -> dict[str, Any]:
-    """A store as the wire shows it: `{code, name, address, lat, lon, hours}`."""
+    """A store as the wire shows it: `{code, name, address, lat, lon, hours, leader_point}`."""
     return {
         "code": store.code,
         "name": {"zh": store.name_zh, "en": store.name_en},
@@ -28,6 +28,7 @@ def store_view(store: Location) -> dict[str, Any]:
         "lat": store.lat,
         "lon": store.lon,
         "hours": store.hours,
+        "leader_point": store.leader_point,
     }
 
 

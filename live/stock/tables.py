@@ -23,6 +23,7 @@ class Location(SQLModel, table=True):
     lon: float | None = Field(default=None, sa_type=Float)
     hours: str = words("")
     active: bool = True
+    leader_point: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})  # a group leader hands out goods here
 
 
 class Stock(SQLModel, table=True):

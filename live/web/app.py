@@ -36,6 +36,7 @@ from live.people.points import api as points
 from live.people.rules import MAY
 from live.people.wechat import WechatLogin
 from live.pickup import api as pickup
+from live.pickup import leader
 from live.pickup.queries import pickup_view
 from live.promotions.draw import api as draws
 from live.promotions.red_packet import api as packets
@@ -180,7 +181,7 @@ def make_app(config: Settings) -> Starlette:
     return Starlette(
         routes=[
             *people.routes, *points.routes, *stock.routes, *rooms.routes, *run_sheet.routes, *offers.routes, *waitlist.routes,
-            *orders.routes, *packets.routes, *draws.routes,
+            *orders.routes, *packets.routes, *draws.routes, *leader.routes,
             *payments.routes, *pickup.routes, *ops.routes, *pages.routes(config),
         ],
         middleware=[Middleware(SafeHeaders, config=config)],

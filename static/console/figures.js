@@ -1,6 +1,7 @@
 // The show in figures, the ledger's own; two small curves drawn from what was asked since this page was opened.
 import { html, cls, useNow } from "/static/shared/dom.js";
 import { t, number, money, pick } from "/static/shared/i18n.js";
+import { Sharers } from "./sharers.js";
 
 const OLD = 10_000; // ms without an answer after which the figures are called old: three missed askings
 const WIDE = 280;
@@ -58,6 +59,7 @@ export function Figures({ studio }) {
       <${Spark} tone="b" label=${t("console.pace")} values=${paces} now=${number(Math.round(paces.at(-1) || 0))} />
       ${f.by_offer?.length > 0 && html`<table class="table by-offer"><thead><tr><th>${t("console.goods")}</th><th class="right">${t("console.sold")}</th><th class="right">${t("console.money")}</th></tr></thead>
         <tbody>${f.by_offer.map((row) => html`<tr key=${row.offer}><td class="ellipsis">${pick(row.name)}${row.state && html` <small class="muted">${t(`console.sale.${row.state}`)}</small>`}</td><td class="right num">${number(row.units)}</td><td class="right num">${money(row.fen)}</td></tr>`)}</tbody></table>`}
+      <${Sharers} studio=${studio} />
     </div>
   </section>`;
 }

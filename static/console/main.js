@@ -13,16 +13,17 @@ import { OpenSale, OpenCoupon, AddStock } from "./open.js";
 import { ChangePrice } from "./start.js";
 import { OpenGroup } from "./open-group.js";
 import { OpenPacket, OpenDraw } from "./open-giveaway.js";
+import { OpenLeaderGroup } from "./open-leader.js";
 import { Rooms } from "./rooms.js";
 import { RunPanel } from "./run-panel.js";
 import { startNext } from "./run-cue.js";
 import { useKeys, Help } from "./keys.js";
 
-const SHEETS = { sale: OpenSale, coupon: OpenCoupon, group: OpenGroup, packet: OpenPacket, draw: OpenDraw, stock: AddStock, run: RunPanel, price: ChangePrice };
+const SHEETS = { sale: OpenSale, coupon: OpenCoupon, group: OpenGroup, packet: OpenPacket, draw: OpenDraw, leader: OpenLeaderGroup, stock: AddStock, run: RunPanel, price: ChangePrice };
 const TABS = ["shelf", "comments", "figures", "refunds"];
 
 /** What a role may do here; the server has the last word. */
-const rights = (role) => ({ run: role === "owner" || role === "host", moderate: role !== "clerk" });
+const rights = (role) => ({ run: role === "owner" || role === "host", moderate: role !== "clerk" && role !== "leader" });
 
 function Console({ studio, you }) {
   useLang();

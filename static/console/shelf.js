@@ -149,6 +149,7 @@ export function Shelf({ studio, may, onOpen, onStock, onPrice }) {
       <button type="button" class="btn launch-group" disabled=${!studio.live} onClick=${() => onOpen("group")}>${t("console.open_group")}<${Key} of="G" /></button>
       <button type="button" class="btn launch-coupon" disabled=${!studio.live} onClick=${() => onOpen("packet")}>${t("console.open_packet")}<${Key} of="H" /></button>
       <button type="button" class="btn launch-group" disabled=${!studio.live} onClick=${() => onOpen("draw")}>${t("console.open_draw")}<${Key} of="D" /></button>
+      <button type="button" class="btn launch-leader" disabled=${!studio.live} onClick=${() => onOpen("leader")}>${t("console.open_leader")}</button>
       <button type="button" class="btn btn-quiet launch-next" disabled=${!open.length} onClick=${() => pinTo(studio, nextPin(offers, studio.view.pin))}>${t("console.pin_next")}<${Key} of="P" /></button>
     </div>
     <${Cue} studio=${studio} onOpen=${() => onOpen("run")} />`}

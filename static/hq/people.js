@@ -9,16 +9,17 @@ import { useForm, Text, Left } from "/static/login/forms.js";
 import { Stuck } from "/static/login/frame.js";
 import { copy } from "./links.js";
 
-const ROLES = ["host", "moderator", "clerk", "owner"];
+const ROLES = ["host", "moderator", "clerk", "leader", "owner"];
+const placed = (role) => role === "clerk" || role === "leader"; // belong to one store, or to one leader's point
 const ACCOUNT = /^[a-z0-9][a-z0-9_.-]{1,31}$/;
 
 function StaffForm({ stores, onMade, onClose }) {
   const form = useForm(
     { account: "", name: "", role: "host", store: stores[0]?.code || "" },
-    (v) => ({ account: ACCOUNT.test(v.account.trim().toLowerCase()) ? "" : t("hq.account_hint"), name: v.name.trim() ? "" : t("login.why.empty"), store: v.role !== "clerk" || v.store ? "" : t("login.why.empty") }),
+    (v) => ({ account: ACCOUNT.test(v.account.trim().toLowerCase()) ? "" : t("hq.account_hint"), name: v.name.trim() ? "" : t("login.why.empty"), store: !placed(v.role) || v.store ? "" : t("login.why.empty") }),
     async (v) => {
       const body = { account: v.account.trim().toLowerCase(), name: v.name.trim(), role: v.role };
-      onMade(await doors.post("/v1/staff", v.role === "clerk" ? { ...body, store: v.store } : body));
+      onMade(await doors.post("/v1/staff", placed(v.role) ? { ...body, store: v.store } : body));
     },
   );
   const { values, set } = form;
@@ -29,7 +30,7 @@ function StaffForm({ stores, onMade, onClose }) {
       <${Text} label=${t("login.account")} hint=${t("hq.account_hint")} ...${form.bind("account")} maxlength="32" autocapitalize="none" spellcheck=${false} autocomplete="off" />
       <${Field} label=${t("hq.role")} hint=${t(`hq.role_hint.${values.role}`)} error=${form.error("role")}>
         <select class="input" value=${values.role} onChange=${(event) => set("role", event.target.value)}>${ROLES.map((role) => html`<option key=${role} value=${role}>${t(`login.role.${role}`)}</option>`)}</select><//>
-      ${values.role === "clerk" && html`<${Field} label=${t("hq.store")} error=${form.error("store")}>
+      ${placed(values.role) && html`<${Field} label=${t("hq.store")} error=${form.error("store")}>
         <select class="input" value=${values.store} onChange=${(event) => set("store", event.target.value)}>${stores.map((store) => html`<option key=${store.code} value=${store.code}>${pick(store.name)}</option>`)}</select><//>`}
       <${Left} form=${form} />
     </form>

@@ -5,7 +5,7 @@ import { doors } from "/static/login/session.js";
 import { useForm, Text, Left } from "/static/login/forms.js";
 
 const CODE = /^[A-Za-z0-9_]{1,32}$/;
-const EMPTY = { code: "", name_zh: "", name_en: "", address_zh: "", address_en: "", hours: "10:00-22:00", lat: "", lon: "" };
+const EMPTY = { code: "", name_zh: "", name_en: "", address_zh: "", address_en: "", hours: "10:00-22:00", lat: "", lon: "", leader_point: false };
 
 /** A coordinate as typed: {ok, value}; empty is fine. */
 function degrees(text, most) {
@@ -28,7 +28,7 @@ export function StoreForm({ onMade, onCancel, quiet }) {
     }),
     async (v) => {
       const texts = Object.fromEntries(["code", "name_zh", "name_en", "address_zh", "address_en", "hours"].map((name) => [name, v[name].trim()]));
-      const made = await doors.post("/v1/stores", { ...texts, lat: degrees(v.lat, 90).value, lon: degrees(v.lon, 180).value });
+      const made = await doors.post("/v1/stores", { ...texts, lat: degrees(v.lat, 90).value, lon: degrees(v.lon, 180).value, leader_point: v.leader_point });
       for (const [name, text] of Object.entries(EMPTY)) form.set(name, text);
       onMade(made);
     },
@@ -44,6 +44,7 @@ export function StoreForm({ onMade, onCancel, quiet }) {
       <${Text} label=${t("hq.lat")} hint=${t("hq.degrees_hint")} ...${form.bind("lat")} inputmode="decimal" maxlength="12" placeholder="31.2231" />
       <${Text} label=${t("hq.lon")} ...${form.bind("lon")} inputmode="decimal" maxlength="12" placeholder="121.4457" />
     </div>
+    <label class="row"><input type="checkbox" checked=${form.values.leader_point} onChange=${(event) => form.set("leader_point", event.target.checked)} /><span>${t("hq.leader_point")}</span></label>
     <${Left} form=${form} />
     <div class="row form-foot">${onCancel && html`<button type="button" class="btn" onClick=${onCancel}>${t("hq.cancel")}</button>`}
       <button type="submit" class=${quiet ? "btn" : "btn btn-primary"} disabled=${form.busy}>${t(quiet ? "hq.another_store" : "hq.add_store")}</button></div>

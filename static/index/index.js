@@ -5,7 +5,7 @@ import { LangSwitch } from "../shared/parts.js";
 
 const { rooms, logins, owned } = JSON.parse(document.getElementById("facts").textContent);
 const DOORS = [["console", "/console"], ["store", "/store"], ["hq", "/hq"]];
-const ROLES = ["owner", "host", "moderator", "clerk"];
+const ROLES = ["owner", "host", "moderator", "clerk", "leader"];
 const name = (title) => (typeof title === "string" ? title : pick(title));
 
 function Start() {

@@ -9,6 +9,7 @@ const PLACES = {
   host: [["/console", "console"]],
   moderator: [["/console", "console"]],
   clerk: [["/store", "store"]],
+  leader: [["/store", "store"]],
 };
 
 /** Our sign: a point that sends. */

@@ -4,7 +4,7 @@ import { keep } from "/static/shared/dom.js";
 
 const SLOT = "live.staff"; // "1" while this browser probably has a session: the cookie itself is hidden from pages
 
-const HOME = { owner: "/hq", host: "/console", moderator: "/console", clerk: "/store" };
+const HOME = { owner: "/hq", host: "/console", moderator: "/console", clerk: "/store", leader: "/store" };
 const LOST = ["unauthorised", "expired", "password_change"];
 
 /** The page a role works at. */

@@ -15,8 +15,9 @@ import { OrderSheet, RefundSheet } from "./order.js";
 import { WaitSheet } from "./wait.js";
 import { MineSheet } from "./mine.js";
 import { Identify } from "./identify.js";
+import { ShareButton, ShareSheet } from "./share.js";
 
-const SHEETS = { shelf: Shelf, buy: BuySheet, wait: WaitSheet, order: OrderSheet, refund: RefundSheet, mine: MineSheet, packet: PacketSheet, draw: DrawSheet, identify: Identify };
+const SHEETS = { shelf: Shelf, buy: BuySheet, wait: WaitSheet, order: OrderSheet, refund: RefundSheet, mine: MineSheet, packet: PacketSheet, draw: DrawSheet, identify: Identify, share: ShareSheet };
 const NEWS = 4_000; // ms a line of news stays over the video
 const PATIENCE = 1_200; // ms without a socket before saying so: a short break should not frighten anybody
 
@@ -59,7 +60,7 @@ function Head({ shop, title }) {
         ${likes > 0 && html`<span class="num head-likes">${t("room.likes", { n: likes })}</span>`}
       </p>
     </div>
-    <div class="head-end">${shop.picture && html`<button type="button" class=${cls("sound", shop.muted && "sound-off")} aria-label=${t(shop.muted ? "room.unmute" : "room.mute")} onClick=${() => shop.setMuted(!shop.muted)}>
+    <div class="head-end"><${ShareButton} shop=${shop} />${shop.picture && html`<button type="button" class=${cls("sound", shop.muted && "sound-off")} aria-label=${t(shop.muted ? "room.unmute" : "room.mute")} onClick=${() => shop.setMuted(!shop.muted)}>
       <${Speaker} off=${shop.muted} />${shop.muted && html`<span>${t("room.sound")}</span>`}</button>`}<${LangSwitch} /></div>
   </header>`;
 }

@@ -99,7 +99,8 @@ export function GroupCard({ shop }) {
   return html`<section class="group" key=${view.id} aria-label=${t("offer.kind.group")}>
     <div class="row between"><p class="group-name"><span class="chip chip-accent">${t("offer.kind.group")}</span><span>${pick(view.name)}</span></p>
       <span class="group-price"><${Price} fen=${team.fen} was=${view.list_fen} /></span></div>
+    ${view.leader && html`<p class="small group-leader">${t("group.leader", { name: view.leader, store: pick(shop.store(Object.keys(offer.left || {})[0] || "").name) })}</p>`}
     <${GroupBar} view=${view} team=${team} />
-    <div class="row between"><p class="group-next">${groupWords(team)}${view.closes && offer.open && html` · <${Countdown} until=${view.closes} skew=${shop.live.skew} />`}</p><${ActButton} shop=${shop} offer=${offer} /></div>
+    <div class="row between"><p class="group-next">${!view.leader || team.state !== "filling" ? groupWords(team) : t("group.cut_off")}${view.closes && offer.open && html` · <${Countdown} until=${view.closes} skew=${shop.live.skew} />`}</p><${ActButton} shop=${shop} offer=${offer} /></div>
   </section>`;
 }

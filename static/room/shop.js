@@ -10,6 +10,7 @@ import { Taps } from "./taps.js";
 import { Waits } from "./waits.js";
 import { Packets } from "./packets.js";
 import { Draws } from "./draws.js";
+import { arrive } from "./share.js";
 
 const COMMENTS = 80; // kept on screen; older ones scroll away
 const LIKES_EVERY = 500; // ms
@@ -56,6 +57,7 @@ export class Shop extends Listeners {
     setInterval(() => this.#sendLikes(), LIKES_EVERY);
     live.connect();
     if (viewer.known) this.taps.resume();
+    arrive(this);
   }
 
   /** Many frames may come between two drawings; one is enough. */
@@ -144,6 +146,7 @@ export class Shop extends Listeners {
     this.draws.clear();
     this.fetched = false;
     this.live.rejoin();
+    arrive(this);
     this.draw();
   }
 

@@ -8,6 +8,7 @@ import { TopBar, Stuck } from "/static/login/frame.js";
 import { useQueue, grouped, nameDevice, query } from "./desk.js";
 import { Verify, reason } from "./verify.js";
 import { PickList } from "./print.js";
+import { LeaderGroups } from "./leader.js";
 
 const STALE = 12_000; // ms without an answer after which the queue is called old: four missed askings
 const SLOW = 30 * 60_000; // ms in the queue after which a ticket is marked: customers are told half an hour
@@ -83,6 +84,7 @@ function Desk({ me }) {
     <main class="desk">
       <div class="desk-side">
         <${Verify} store=${rest.store} stores=${stores} onDone=${queue.put} />
+        ${you.role === "leader" && html`<${LeaderGroups} />`}
       </div>
       <div class="desk-queue">
         <div class="desk-head">

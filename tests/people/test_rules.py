@@ -3,19 +3,20 @@ from __future__ import annotations
 import pytest
 
 from live.people import rules
-from live.people.rules import CLERK, HOST, MODERATOR, OWNER
+from live.people.rules import CLERK, HOST, LEADER, MODERATOR, OWNER
 
 SHOP = {"store.create", "import", "staff.create", "staff.list", "staff.edit", "audit"}
 TALK = {"mute", "comment.withdraw", "console.socket", "room.list"}
 
 
 def test_a_moderator_only_talks_and_a_clerk_only_works_the_desk() -> None:
-    assert {act for act, roles in rules.MAY.items() if MODERATOR in roles} == TALK | {"self"}
-    assert {act for act, roles in rules.MAY.items() if CLERK in roles} == {"desk", "self"}
+    assert {act for act, roles in rules.MAY.items() if MODERATOR in roles} == TALK | {"self", "share"}
+    assert {act for act, roles in rules.MAY.items() if CLERK in roles} == {"desk", "self", "share"}
+    assert {act for act, roles in rules.MAY.items() if LEADER in roles} == {"desk", "self", "share", "leader.groups"}
 
 
 def test_a_host_runs_the_show_but_not_the_shop_and_the_owner_may_everything() -> None:
-    assert {act for act, roles in rules.MAY.items() if HOST in roles} == set(rules.MAY) - SHOP - {"desk"}
+    assert {act for act, roles in rules.MAY.items() if HOST in roles} == set(rules.MAY) - SHOP - {"desk", "leader.groups"}
     assert {act for act, roles in rules.MAY.items() if OWNER in roles} == set(rules.MAY)
 
 

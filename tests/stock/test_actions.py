@@ -121,7 +121,15 @@ async def test_a_store_is_made_once(database: Database) -> None:
     assert (refusal.value.code, refusal.value.facts) == (Code.STATE, {"state": "exists", "field": "code"})
     async with database.begin() as session:
         assert [queries.store_view(store) for store in await queries.stores(session)] == [
-            {"code": "a", "name": {"zh": "甲店", "en": "A"}, "address": {"zh": "", "en": ""}, "lat": None, "lon": None, "hours": ""}
+            {
+                "code": "a",
+                "name": {"zh": "甲店", "en": "A"},
+                "address": {"zh": "", "en": ""},
+                "lat": None,
+                "lon": None,
+                "hours": "",
+                "leader_point": False,
+            }
         ]
 
 

@@ -51,6 +51,7 @@ async def test_an_owner_makes_a_store_imports_goods_and_sees_them(client: httpx2
         "lat": 31.2,
         "lon": 121.0,
         "hours": "08:00-22:00",
+        "leader_point": False,
     }
     assert (made.status_code, made.json()) == (201, view)
     assert no(await client.post("/v1/stores", json=STORE)) == (409, {"code": "state", "retry": False, "state": "exists", "field": "code"})

@@ -11,8 +11,8 @@ from live.web.app import make_app
 from tests.offers.shop import coupon, group, make_shop, sale
 from tests.web.doors import FORMS, Doors, holdings
 
-ROLES = ("owner", "host", "moderator", "clerk")
-SHOP, SHOW, TALK, DESK, ALL = "owner", "owner host", "owner host moderator", "owner clerk", "owner host moderator clerk"
+ROLES = ("owner", "host", "moderator", "clerk", "leader")
+SHOP, SHOW, TALK, DESK, ALL = "owner", "owner host", "owner host moderator", "owner clerk leader", " ".join(ROLES)
 
 # Every door that a staff cookie opens, and whom it opens for. A new door fails the first test until it stands here.
 STAFF: dict[tuple[str, str], str] = {
@@ -65,6 +65,11 @@ STAFF: dict[tuple[str, str], str] = {
     ("POST", "/v1/desk/verify"): DESK,
     ("POST", "/v1/desk/tickets/{ticket_id}/ready"): DESK,
     ("POST", "/v1/desk/tickets/{ticket_id}/collect"): DESK,
+    ("POST", "/v1/rooms/{room}/share/staff"): ALL,
+    ("GET", "/v1/rooms/{room}/sharers"): SHOW,
+    ("GET", "/v1/leaders"): SHOW,
+    ("POST", "/v1/rooms/{room}/leader-groups"): SHOW,
+    ("GET", "/v1/leader/groups"): "owner leader",
     ("GET", "/v1/audit"): SHOP,
     ("GET", "/v1/audit/watch"): SHOP,
 }
@@ -73,6 +78,7 @@ VIEWERS = {  # doors of a person's bearer token
     ("POST", "/v1/me/orders/{no}/refund"), ("GET", "/v1/me/coupons"), ("GET", "/v1/me/intents/{room}/{key}"),
     ("GET", "/v1/me/points"), ("GET", "/v1/me/packets"), ("GET", "/v1/me/draws/{id}"),
     ("GET", "/v1/me/waitlist"), ("POST", "/v1/offers/{id}/waitlist"), ("POST", "/v1/offers/{id}/waitlist/leave"),
+    ("GET", "/v1/me/shares"), ("POST", "/v1/rooms/{room}/share"), ("POST", "/v1/shares/{token}/open"),
 }  # fmt: skip
 OPEN = {  # anybody's: logins, what a room shows, pages, what operators ask, WeChat's signed notices
     ("POST", "/v1/guest"), ("POST", "/v1/login/wechat"), ("POST", "/v1/login/phone/code"), ("POST", "/v1/login/phone"),
@@ -80,8 +86,9 @@ OPEN = {  # anybody's: logins, what a room shows, pages, what operators ask, WeC
     ("GET", "/v1/offers/{id}/packet"), ("GET", "/v1/draws/{id}/proof"),
     ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/"), ("GET", "/room/{room}"), ("GET", "/console"),
     ("GET", "/console/{room}"), ("GET", "/store"), ("GET", "/hq"), ("GET", "/login"), ("GET", "/favicon.ico"), ("GET", "/media/{path}"),
+    ("GET", "/v1/shares/{token}"),
 }  # fmt: skip
-PLACES = {"{room}": "r1", "{id}": "1", "{row}": "1", "{ticket_id}": "1", "{no}": "A1", "{key}": "12345678", "{path}": "x"}
+PLACES = {"{room}": "r1", "{id}": "1", "{row}": "1", "{ticket_id}": "1", "{no}": "A1", "{key}": "12345678", "{token}": "t", "{path}": "x"}
 UNSAFE = [door for door in STAFF if door[0] == "POST"]
 
 

@@ -151,8 +151,8 @@ async def count(session: AsyncSession) -> int:
 def _check_role(role: str, store: str | None) -> None:
     if role not in rules.ROLES:
         raise Refusal(Code.BAD_REQUEST, field="role", why="unknown role")
-    if role == rules.CLERK and not store:
-        raise Refusal(Code.BAD_REQUEST, field="store", why="a clerk belongs to a store")
+    if role in rules.PLACED and not store:
+        raise Refusal(Code.BAD_REQUEST, field="store", why="clerks and leaders belong to a store")
 
 
 def _store_refusal(error: IntegrityError) -> Refusal | IntegrityError:

@@ -24,7 +24,7 @@ from live.protocol.commands import Place
 Account = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=1000)]  # argon2 takes any length; a body of 256 KiB it shall not
 Name = Annotated[str, StringConstraints(max_length=100)]
-Role = Literal["owner", "host", "moderator", "clerk"]
+Role = Literal["owner", "host", "moderator", "clerk", "leader"]
 
 
 class Form(BaseModel):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,6 +26,14 @@ from live.protocol.events import TeamDone, TeamView, event, view
 HOLD_SECONDS = 600  # a live order's 10 min; never longer than the team's own clock (orders see to that)
 
 
+class Leader(NamedTuple):
+    """Whose group it is: the subject that is credited with its orders, and the name its buyers see."""
+
+    who: str
+    name: str
+
+
+
 async def open_group(
     session: AsyncSession,
     *,
@@ -39,9 +47,10 @@ async def open_group(
     minutes: int | None,
     hold_seconds: int = HOLD_SECONDS,
     floor_seconds: int | None = None,
+    leader: Leader | None = None,
     now: datetime,
 ) -> Offer:
-    """Open a team of `size` seats; `tiers`: [{seats, fen}, …] from 0 seats on; `floor_seconds` as a sale's.
+    """Open a team of `size` seats; `tiers`: [{seats, fen}, …] from 0 seats on; `floor_seconds` as a sale's; `leader`: whose group it is.
 
     Refusal(BAD_REQUEST field why) or (NOT_ENOUGH_STOCK)."""
     steps = [(step["seats"], step["fen"]) for step in tiers]
@@ -57,8 +66,10 @@ async def open_group(
     ladder = [{"seats": seats, "fen": fen} for seats, fen in steps]
     offer = await open_offer(
         session, room_id=room_id, kind="group", sku_id=facts.id, fen=steps[0][1], per_person=per_person, stock=stock,
-        terms={"tiers": ladder, "minimum": minimum} | ({} if floor_seconds is None else {HOLD_FLOOR: floor_seconds}),
-        view=lambda offer: goods_card(offer, facts, stock, tiers=ladder, minimum=minimum),
+        terms={"tiers": ladder, "minimum": minimum}
+        | ({} if floor_seconds is None else {HOLD_FLOOR: floor_seconds})
+        | ({} if leader is None else {"leader": leader.who}),
+        view=lambda offer: goods_card(offer, facts, stock, tiers=ladder, minimum=minimum, leader=leader and leader.name),
         closes_at=closing(now, minutes), hold_seconds=hold_seconds, team=TeamSpec(size=size, minimum=minimum), now=now,
     )  # fmt: skip
     assert offer.id is not None

@@ -44,6 +44,15 @@ def team_fault(size: int, minimum: int, units: int) -> Fault | None:
     return None
 
 
+def leader_fault(size: int, minimum: int, minutes: int | None) -> Fault | None:
+    """A leader's group ends at its cut-off, and needs fewer than it can take: else one who leaves would undo it for everybody."""
+    if minutes is None:
+        return ("minutes", "a leader's group needs a cut-off")
+    if minimum >= size:
+        return ("minimum", "must be less than the size of the group")
+    return None
+
+
 def fen_at(tiers: Sequence[Tier], paid: int) -> int:
     """Price of one with this many paid seats."""
     return next(fen for seats, fen in reversed(tiers) if seats <= paid)

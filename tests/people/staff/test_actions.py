@@ -126,7 +126,7 @@ async def test_a_bad_change_of_password_changes_nothing(database: Database, old:
         ("xiaoman", "host", None, Code.STATE, {"state": "exists", "field": "account"}),
         ("XIAOMAN", "host", None, Code.STATE, {"state": "exists", "field": "account"}),
         ("a b", "host", None, Code.BAD_REQUEST, {"field": "account", "why": "2 to 32 of a-z 0-9 _ . -"}),
-        ("clerk", "clerk", None, Code.BAD_REQUEST, {"field": "store", "why": "a clerk belongs to a store"}),
+        ("clerk", "clerk", None, Code.BAD_REQUEST, {"field": "store", "why": "clerks and leaders belong to a store"}),
         ("clerk", "clerk", "nowhere", Code.NOT_FOUND, {"field": "store"}),
         ("king", "king", None, Code.BAD_REQUEST, {"field": "role", "why": "unknown role"}),
     ],
