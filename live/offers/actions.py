@@ -68,15 +68,17 @@ async def open_offer(
     if team is not None:
         session.add(Team(offer_id=offer_id, size=team.size, minimum=team.minimum, closes_at=closes_at))
     await session.flush()
-    facts = {"offer": offer_id, "kind": kind}
-    if opens_at is None:
-        opened = event("offer.opened", OfferOpened.model_validate(facts))
-    else:
-        opened = event("offer.scheduled", OfferScheduled.model_validate(facts | {"opens": epoch_ms(opens_at)}))
-    card = view(offer).model_dump(mode="json")
     fields = turnstile(offer, stock, team.size if team else None)
-    await outbox.act(session, room_id, events=[opened], state={f"offer:{offer_id}": card}, offers={offer_id: fields})
+    state = {f"offer:{offer_id}": view(offer).model_dump(mode="json")}
+    await outbox.act(session, room_id, events=[_opened(offer, opens_at)], state=state, offers={offer_id: fields})
     return offer
+
+
+def _opened(offer: Offer, opens_at: datetime | None) -> list[Any]:
+    facts = {"offer": offer.id, "kind": offer.kind}
+    if opens_at is None:
+        return event("offer.opened", OfferOpened.model_validate(facts))
+    return event("offer.scheduled", OfferScheduled.model_validate(facts | {"opens": epoch_ms(opens_at)}))
 
 
 def turnstile(offer: Offer, left: Mapping[str, int], seats: int | None) -> dict[str, str]:

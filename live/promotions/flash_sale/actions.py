@@ -28,20 +28,10 @@ from live.protocol.events import SaleStarted, event
 async def open_sale(
     session: AsyncSession,
     *,
-    room_id: str,
-    sku: str,
-    fen: int,
-    per_person: int,
-    stock: Mapping[str, int],
-    minutes: int | None,
-    hold_seconds: int,
-    per_order: int | None = None,
-    opens_at: datetime | None = None,
-    countdown: int | None = None,
-    floor_seconds: int | None = None,
-    waitlist_seconds: int | None = None,
-    now: datetime,
-) -> Offer:
+    room_id: str, sku: str, fen: int, per_person: int, stock: Mapping[str, int], minutes: int | None, hold_seconds: int,
+    per_order: int | None = None, opens_at: datetime | None = None, countdown: int | None = None,
+    floor_seconds: int | None = None, waitlist_seconds: int | None = None, now: datetime,
+) -> Offer:  # fmt: skip
     """Open a sale of `stock` units per store at `fen` each, now or at `opens_at`, `countdown` seconds after its clock began to be shown.
 
     The goods are carved out of the stores now, also for later. `minutes` count from its start. `floor_seconds`: to what the hold shrinks
@@ -59,20 +49,11 @@ async def open_sale(
     terms = {HOLD_FLOOR: floor_seconds, waiting.HOLD: waitlist_seconds, PER_ORDER: per_order}
     shown = rules.NO_COUNTDOWN if opens_at is None else countdown or rules.USUAL_COUNTDOWN
     offer = await open_offer(
-        session,
-        room_id=room_id,
-        kind="sale",
-        sku_id=facts.id,
-        fen=fen,
-        per_person=per_person,
-        stock=stock,
+        session, room_id=room_id, kind="sale", sku_id=facts.id, fen=fen, per_person=per_person, stock=stock,
         terms={name: value for name, value in terms.items() if value is not None},
         view=lambda offer: goods_card(offer, facts, stock, per_order=per_order, countdown=shown),
-        opens_at=opens_at,
-        closes_at=closing(opens_at or now, minutes),
-        hold_seconds=hold_seconds,
-        now=now,
-    )
+        opens_at=opens_at, closes_at=closing(opens_at or now, minutes), hold_seconds=hold_seconds, now=now,
+    )  # fmt: skip
     assert offer.id is not None
     session.add(FlashSale(offer_id=offer.id, countdown=shown, told_at=now if opens_at is None else None))
     await session.flush()
