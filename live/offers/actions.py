@@ -48,8 +48,7 @@ async def open_offer(
     team: TeamSpec | None = None,
     now: datetime,
 ) -> Offer:
-    """Put N of something on sale, at once or from `opens_at` on. `stock`: units per location, carved from the stores now (`-` for what has
-    no location)."""
+    """Put N of something on sale, now or from `opens_at` on. `stock`: units per location (`-`: none), carved from the stores now."""
     if not 1 <= len(stock) <= MAX_LOCATIONS:
         raise Refusal(Code.BAD_REQUEST, field="stock", why=f"1 to {MAX_LOCATIONS} locations")
     if any(qty <= 0 for qty in stock.values()):
