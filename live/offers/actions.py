@@ -48,8 +48,7 @@ async def open_offer(
     team: TeamSpec | None = None,
     now: datetime,
 ) -> Offer:
-    """Put N of something on sale, at once or from `opens_at` on. `stock`: units per location, carved from the stores now (`-` for what has
-    no location)."""
+    """Put N of something on sale, now or from `opens_at` on. `stock`: units per location (`-`: none), carved from the stores now."""
     if not 1 <= len(stock) <= MAX_LOCATIONS:
         raise Refusal(Code.BAD_REQUEST, field="stock", why=f"1 to {MAX_LOCATIONS} locations")
     if any(qty <= 0 for qty in stock.values()):
@@ -68,15 +67,14 @@ async def open_offer(
     if team is not None:
         session.add(Team(offer_id=offer_id, size=team.size, minimum=team.minimum, closes_at=closes_at))
     await session.flush()
-    card = view(offer).model_dump(mode="json")
     fields = turnstile(offer, stock, team.size if team else None)
-    events = [_opened(offer_id, kind, opens_at)]
-    await outbox.act(session, room_id, events=events, state={f"offer:{offer_id}": card}, offers={offer_id: fields})
+    state = {f"offer:{offer_id}": view(offer).model_dump(mode="json")}
+    await outbox.act(session, room_id, events=[_opened(offer, opens_at)], state=state, offers={offer_id: fields})
     return offer
 
 
-def _opened(offer_id: int, kind: str, opens_at: datetime | None) -> list[Any]:
-    facts = {"offer": offer_id, "kind": kind}
+def _opened(offer: Offer, opens_at: datetime | None) -> list[Any]:
+    facts = {"offer": offer.id, "kind": offer.kind}
     if opens_at is None:
         return event("offer.opened", OfferOpened.model_validate(facts))
     return event("offer.scheduled", OfferScheduled.model_validate(facts | {"opens": epoch_ms(opens_at)}))

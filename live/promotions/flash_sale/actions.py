@@ -28,20 +28,10 @@ from live.protocol.events import SaleStarted, event
 async def open_sale(
     session: AsyncSession,
     *,
-    room_id: str,
-    sku: str,
-    fen: int,
-    per_person: int,
-    stock: Mapping[str, int],
-    minutes: int | None,
-    hold_seconds: int,
-    per_order: int | None = None,
-    opens_at: datetime | None = None,
-    countdown: int | None = None,
-    floor_seconds: int | None = None,
-    waitlist_seconds: int | None = None,
-    now: datetime,
-) -> Offer:
+    room_id: str, sku: str, fen: int, per_person: int, stock: Mapping[str, int], minutes: int | None, hold_seconds: int,
+    per_order: int | None = None, opens_at: datetime | None = None, countdown: int | None = None,
+    floor_seconds: int | None = None, waitlist_seconds: int | None = None, now: datetime,
+) -> Offer:  # fmt: skip
     """Open a sale of `stock` units per store at `fen` each, now or at `opens_at`, `countdown` seconds after its clock began to be shown.
 
     The goods are carved out of the stores now, also for later. `minutes` count from its start. `floor_seconds`: to what the hold shrinks

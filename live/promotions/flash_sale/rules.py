@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from live.promotions.rules import Fault
-
+Fault = tuple[str, str]  # field, why
 State = Literal["SCHEDULED", "COUNTDOWN", "RUNNING", "SOLD_OUT", "ENDED", "STOPPED"]
 
 AHEAD = timedelta(days=7)  # beyond that a show is planned, not a sale of it; and its goods would be kept from the shop for as long
