@@ -26,6 +26,7 @@ from live.payments.actions import ask_provider
 from live.promotions.coupon.actions import end_coupon
 from live.promotions.flash_sale.actions import end_sale
 from live.promotions.group_buy.actions import close_team, end_group
+from live.promotions.team.actions import run_out
 from live.protocol.codes import Code, Refusal
 from workers.archive import archive
 from workers.relay import nudge_waiting
@@ -124,6 +125,12 @@ async def clear(tools: Tools, now: datetime) -> int:
         return await clear_shelf(session, now - SHOWN)
 
 
+async def run_out_teams(tools: Tools, now: datetime) -> int:
+    """Small teams whose clock is out, or whose offer has ended, let nobody join any more."""
+    async with tools.db.begin() as session:
+        return await run_out(session, now)
+
+
 async def purge(tools: Tools, now: datetime) -> int:
     """Throw away what has served its purpose: done job rows, phone codes past their time, wrong codes at desks."""
     statements = (
@@ -162,6 +169,7 @@ SWEEPS: dict[str, tuple[Sweep, int, int]] = {
     "expire": (expire, 1, 10),  # a buyer watches the countdown end, and others wait for the unit
     "end_due": (end_due, 1, 4),
     "close_teams": (close_teams, 2, 4),
+    "run_out_teams": (run_out_teams, 2, 4),
     "archive": (archive, 2, 4),
     "ask": (ask, 5, 10),
     "nudge": (nudge, 5, 4),

@@ -180,14 +180,15 @@ class Desk:
 
     def _buy(self, connection: Connection, command: Buy) -> None:
         lines = tuple((line.offer, line.qty, line.version) for line in command.d.lines)
-        self._tap(connection, command.id, command.d.key, command.d.tries, lines, tuple(command.d.at))
+        self._tap(connection, command.id, command.d.key, command.d.tries, lines, tuple(command.d.at), command.d.team)
 
     def _claim(self, connection: Connection, command: Claim) -> None:
         self._tap(connection, command.id, command.d.key, command.d.tries, ((command.d.offer, 1, 1),), (ANYWHERE,))
 
     def _tap(
-        self, connection: Connection, command: int, key: str, tries: int, lines: tuple[tuple[int, int, int], ...], at: tuple[str, ...]
-    ) -> None:
+        self, connection: Connection, command: int, key: str, tries: int, lines: tuple[tuple[int, int, int], ...], at: tuple[str, ...],
+        team: int | None = None,
+    ) -> None:  # fmt: skip
         feed, identity = _feed(connection), connection.identity
         if identity is None or not identity.known:
             raise Refusal(Code.IDENTIFY)
@@ -201,7 +202,7 @@ class Desk:
             if why is not None:
                 raise Refusal(Code(why))
         rid = rid_of(identity.sub, feed.room, key)
-        tap = Tap(rid, identity.sub, identity.name, self.hub.id, body_hash(amounts, at), tries, at, lines)
+        tap = Tap(rid, identity.sub, identity.name, self.hub.id, body_hash(amounts, at, team), tries, at, lines, team)
         batch = self.batches.setdefault(feed.room, [])
         batch.append((connection, command, tap))
         settings = self.hub.settings

@@ -35,7 +35,8 @@ class Behind(RedisError):
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """One intent as a client sends it. `lines`: (offer, units, price version); `at`: acceptable places, best first; `hash`: of the body."""
+    """One intent as a client sends it. `lines`: (offer, units, price version); `at`: acceptable places, best first; `hash`: of the body;
+    `team`: the small team it joins."""
 
     rid: str
     who: str
@@ -45,6 +46,7 @@ class Tap:
     tries: int
     at: tuple[str, ...]
     lines: tuple[tuple[int, int, int], ...]
+    team: int | None = None
 
 
 @dataclass(slots=True)  # not frozen: one per tap, see `Intent`
@@ -93,7 +95,8 @@ async def reserve(redis: Redis, room: str, taps: Sequence[Tap], cap: int) -> lis
         if lines is None:
             lines = texts[tap.lines] = ";".join([f"{index[offer]}:{qty}:{version}" for offer, qty, version in tap.lines])
         # The rest of the intent is the turnstile's to say.
-        start = orjson.dumps({"rid": tap.rid, "who": tap.who, "name": tap.name, "hub": tap.hub, "hash": tap.hash})[:-1]
+        said = {"rid": tap.rid, "who": tap.who, "name": tap.name, "hub": tap.hub, "hash": tap.hash}
+        start = orjson.dumps(said if tap.team is None else said | {"team": tap.team})[:-1]
         args += (tap.who, tap.tries, ",".join(tap.at), lines, tap.hash, start)
     fence, *answers = await _reserve(redis, keys, args)
     return [_answer(raw, fence.decode()) for raw in answers]

@@ -17,7 +17,7 @@ from live.infra.db import Database
 from live.orders import rules
 from live.orders.change import hand_over, lines_of, locked, move, return_goods, tell, units_of
 from live.orders.queries import refund_open, with_open_attempts
-from live.orders.refunds import ask_refund, decline_refund, grant_refund, refund_done, settle_group
+from live.orders.refunds import ask_refund, decline_refund, grant_refund, refund_done, settle_group, settle_team
 from live.orders.tables import Order
 from live.payments.actions import close_attempts, create_attempt, send_attempt
 from live.payments.gateway import Gateway
@@ -25,11 +25,12 @@ from live.payments.rules import OPEN_ATTEMPT
 from live.payments.tables import PayAttempt
 from live.promotions.coupon import actions as coupons
 from live.promotions.group_buy.actions import seat_paid
+from live.promotions.team import actions as teams
 from live.protocol.codes import Code, Refusal
 
 __all__ = [
     "advance", "ask_refund", "cancel", "decline_refund", "expire_due", "grant_refund", "pay", "payment_arrived", "refund_done",
-    "settle_group",
+    "settle_group", "settle_team",
 ]  # fmt: skip
 
 AT_ONCE = 5  # orders closed at the provider side by side: half of the pool, so that other work goes on
@@ -85,7 +86,7 @@ async def _put_coupon(session: AsyncSession, order: Order, coupon: int | None) -
     if coupon is None:
         await coupons.unlock(session, order.no)
         order.discount = 0
-    elif order.team_id is not None:
+    elif order.team_id is not None or order.party_id is not None:
         raise Refusal(Code.COUPON_NOT_USABLE, why="group")  # a coupon does not stack with a group's price
     else:
         order.discount = await coupons.lock(session, coupon, order.person, order.no, order.fen)
@@ -101,7 +102,7 @@ async def payment_arrived(session: AsyncSession, attempt: PayAttempt, now: datet
     order.paid_at = attempt.paid_at or now
     if order.grant_id is not None:
         await coupons.use(session, order.no)
-    if order.team_id is None:
+    if order.team_id is None and order.party_id is None:
         move(order, "ALLOCATED")
         await tell(session, order)
         await hand_over(session, order)
@@ -111,6 +112,8 @@ async def payment_arrived(session: AsyncSession, attempt: PayAttempt, now: datet
     seats, _ = await units_of(session, order)
     for offer_id, qty in seats.items():
         await seat_paid(session, offer_id, qty, now)
+    if order.party_id is not None:
+        await teams.seat_paid(session, order.party_id, now)
     return True
 
 
@@ -200,6 +203,8 @@ async def _give_up(session: AsyncSession, order: Order) -> None:
     move(order, "CANCELLED")
     if order.grant_id is not None:
         await coupons.unlock(session, order.no)
+    if order.party_id is not None:
+        await teams.seat_left(session, order.party_id)
     await return_goods(session, order, "RELEASE")
     await tell(session, order)
 

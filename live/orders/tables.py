@@ -28,6 +28,7 @@ class Order(SQLModel, table=True):
         CheckConstraint("0 <= refunded AND refunded <= fen - discount", name="refunded"),
         Index("ix_orders_due", "pay_until", postgresql_where=text("state IN ('AWAIT_PAY','CLOSING')")),
         Index("ix_orders_person", "person", "id"),
+        Index("ix_orders_party", "party_id", "id", postgresql_where=text("party_id IS NOT NULL")),
         Index("ix_orders_team", "team_id", "id", postgresql_where=text("team_id IS NOT NULL")),
     )
 
@@ -47,6 +48,7 @@ class Order(SQLModel, table=True):
     refunded: int = big(0)
     grant_id: int | None = big_or_none()
     team_id: int | None = big_or_none()
+    party_id: int | None = big_or_none()
     pay_until: Moment = moment()
     paid_at: Moment | None = moment_or_none()
     attribution: dict[str, Any] = document(default_factory=dict)

@@ -18,6 +18,7 @@ class Code(StrEnum):
     NOT_STARTED = "not_started"  # {at}
     ENDED = "ended"
     TEAM_FULL = "team_full"
+    TEAM_CLOSED = "team_closed"  # that small team is not there, not paid for by its opener, or over
     PRICE_CHANGED = "price_changed"  # {fen, version}
     KEY_REUSED = "key_reused"
     FENCED = "fenced"  # stock is being rebuilt: the same key again in a moment

@@ -46,6 +46,13 @@ class CouponTerms(Facts):
     threshold: Fen
 
 
+class TeamTerms(Facts):
+    """Small teams: seats of each, and minutes from its opener's payment."""
+
+    size: int
+    minutes: int
+
+
 class OfferView(Facts):
     """What a card shows of an offer; state key `offer:<id>`. Units left are `left:<id>`, seats `team:<id>`."""
 
@@ -65,6 +72,7 @@ class OfferView(Facts):
     coupon: CouponTerms | None = None
     tiers: list[Tier] | None = None
     minimum: int | None = None
+    team: TeamTerms | None = None  # of a group of many small teams
 
 
 class LeftView(Facts):

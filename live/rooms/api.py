@@ -21,6 +21,7 @@ from live.offers.tables import Offer
 from live.promotions.coupon.actions import end_coupon, open_coupon
 from live.promotions.flash_sale.actions import end_sale, open_sale
 from live.promotions.group_buy.actions import end_group, open_group
+from live.promotions.team.actions import open_teams
 from live.protocol.codes import Code, Refusal
 from live.rooms import actions, forms, queries
 from live.stock.queries import store_view, stores
@@ -148,6 +149,16 @@ async def group(request: Request) -> Response:
         return _json({"offer": offer.id}, 201)
 
 
+async def teams(request: Request) -> Response:
+    """POST /v1/rooms/{room}/teams."""
+    await security.staff(request, "group.open")
+    form = await security.body(request, forms.TeamForm)
+    async with request.state.db.begin() as session:
+        room = await _live(session, request.path_params["room"])
+        offer = await open_teams(session, room_id=room, now=utc_now(), **form.model_dump())
+        return _json({"offer": offer.id}, 201)
+
+
 async def offers(request: Request) -> Response:
     """GET /v1/rooms/{room}/offers: every offer with its allotments, newest first."""
     await security.staff(request, "offer.list")
@@ -211,6 +222,7 @@ routes = [
     Route("/v1/rooms/{room}/sales", sale, methods=["POST"]),
     Route("/v1/rooms/{room}/coupons", coupon, methods=["POST"]),
     Route("/v1/rooms/{room}/groups", group, methods=["POST"]),
+    Route("/v1/rooms/{room}/teams", teams, methods=["POST"]),
     Route("/v1/rooms/{room}/offers", offers, methods=["GET"]),
     Route("/v1/rooms/{room}/mute", mute, methods=["POST"]),
     Route("/v1/rooms/{room}/comments/{id}/withdraw", withdraw, methods=["POST"]),

@@ -36,6 +36,7 @@ from live.people.rules import MAY
 from live.people.wechat import WechatLogin
 from live.pickup import api as pickup
 from live.pickup.queries import pickup_view
+from live.promotions.team import api as team
 from live.protocol.codes import Code, Refusal
 from live.rooms import api as rooms
 from live.settings import Settings, settings
@@ -175,7 +176,7 @@ def make_app(config: Settings) -> Starlette:
 
     return Starlette(
         routes=[
-            *people.routes, *stock.routes, *rooms.routes, *offers.routes, *waitlist.routes, *orders.routes, *payments.routes,
+            *people.routes, *stock.routes, *rooms.routes, *offers.routes, *waitlist.routes, *team.routes, *orders.routes, *payments.routes,
             *pickup.routes, *ops.routes, *pages.routes(config),
         ],
         middleware=[Middleware(SafeHeaders, config=config)],
