@@ -172,7 +172,8 @@ async def test_the_clock_and_a_crowd_of_joiners_race_and_nobody_is_lost(shop: Sh
     crowd = [joining(shop, offer, f"p:{n}", team) for n in range(2, CROWD + 2)]
     ending = [clock(shop, minutes=31) for _ in range(2)]
     found = await asyncio.gather(*ending, *(shop.book(crowd[at::20]) for at in range(20)))
-    assert sum(one for one in found if isinstance(one, int)) == 1
+    again = await clock(shop, minutes=31)  # a sweep passes over what is locked; the next one finds it
+    assert again + sum(one for one in found if isinstance(one, int)) == 1
     state, held, paid = await row(shop, team)
     assert (state, paid) == ("failed" if held == 0 else "closing", 1)
     assert await balanced(shop, offer)
