@@ -15,7 +15,7 @@ from sqlmodel import col
 from live.infra.db import utc_now
 from live.infra.jobs import Retry, again, function_of
 from live.infra.tables import Outbox
-from live.orders.actions import refund_done, settle_group
+from live.orders.actions import refund_done, settle_group, settle_team
 from live.payments.actions import send_refund
 from live.payments.tables import Refund
 from live.pickup import actions as pickup
@@ -85,6 +85,16 @@ async def _group_settle(tools: Tools, offer_id: str) -> bool:
     return True
 
 
+async def _team_settle(tools: Tools, party_id: str) -> bool:
+    """A decided small team: its orders go on, or their money goes back."""
+    rows = [row for row, _ in await _undone(tools, "team.settle", party_id)]
+    if not await settle_team(tools.db, int(party_id), utc_now()):
+        return False
+    log.info("team settled", team=party_id)
+    await _done(tools, rows)
+    return True
+
+
 async def _ticket_void(tools: Tools, order_no: str) -> bool:
     """The tickets of an order whose money goes back leave the queue."""
     rows = [row for row, _ in await _undone(tools, "ticket.void", order_no)]
@@ -112,6 +122,7 @@ TOPICS: dict[str, Work] = {
     "refund": _refund,
     "group.close": _group_close,
     "group.settle": _group_settle,
+    "team.settle": _team_settle,
     "ticket.void": _ticket_void,
     "comment.withdraw": _comment_withdraw,
 }

@@ -31,6 +31,7 @@ from live.promotions.flash_sale.actions import end_sale, tell_started
 from live.promotions.flash_sale.queries import starting
 from live.promotions.group_buy.actions import close_team, end_group
 from live.promotions.red_packet.actions import end_packet
+from live.promotions.team.actions import run_out
 from live.protocol.codes import Code, Refusal
 from workers.archive import archive, archived_until
 from workers.relay import nudge_waiting
@@ -174,6 +175,12 @@ async def clear(tools: Tools, now: datetime) -> int:
         return await clear_shelf(session, now - SHOWN) + await clear_draws(session, now - SHOWN)
 
 
+async def run_out_teams(tools: Tools, now: datetime) -> int:
+    """Small teams whose clock is out, or whose offer has ended, let nobody join any more."""
+    async with tools.db.begin() as session:
+        return await run_out(session, now)
+
+
 async def purge(tools: Tools, now: datetime) -> int:
     """Throw away what has served its purpose: done job rows, phone codes past their time, wrong codes at desks."""
     statements = (
@@ -215,6 +222,7 @@ SWEEPS: dict[str, tuple[Sweep, int, int]] = {
     "draw_due": (draw_due, 1, 10),
     "end_coupons": (end_coupons, 2, 4),  # a coupon past its time is refused at checkout whether this has run or not
     "close_teams": (close_teams, 2, 4),
+    "run_out_teams": (run_out_teams, 2, 4),
     "archive": (archive, 2, 4),
     "ask": (ask, 5, 10),
     "nudge": (nudge, 5, 4),

@@ -180,16 +180,15 @@ class Desk:
 
     def _buy(self, connection: Connection, command: Buy) -> None:
         lines = tuple((line.offer, line.qty, line.version) for line in command.d.lines)
-        self._tap(connection, command.id, command.d.key, command.d.tries, lines, tuple(command.d.at))
+        self._tap(connection, command.id, command.d.key, command.d.tries, lines, tuple(command.d.at), team=command.d.team)
 
     def _claim(self, connection: Connection, command: Claim) -> None:
-        self._tap(
-            connection, command.id, command.d.key, command.d.tries, ((command.d.offer, 1, 1),), (ANYWHERE,), word_hash(command.d.word)
-        )
+        lines, word = ((command.d.offer, 1, 1),), word_hash(command.d.word)
+        self._tap(connection, command.id, command.d.key, command.d.tries, lines, (ANYWHERE,), word=word)
 
     def _tap(
         self, connection: Connection, command: int, key: str, tries: int, lines: tuple[tuple[int, int, int], ...], at: tuple[str, ...],
-        word: str = "",
+        word: str = "", team: int | None = None,
     ) -> None:  # fmt: skip
         feed, identity = _feed(connection), connection.identity
         if identity is None or not identity.known:
@@ -204,7 +203,7 @@ class Desk:
             if why is not None:
                 raise Refusal(Code(why))
         rid = rid_of(identity.sub, feed.room, key)
-        tap = Tap(rid, identity.sub, identity.name, self.hub.id, body_hash(amounts, at), tries, at, lines, word)
+        tap = Tap(rid, identity.sub, identity.name, self.hub.id, body_hash(amounts, at, team), tries, at, lines, word, team)
         batch = self.batches.setdefault(feed.room, [])
         batch.append((connection, command, tap))
         settings = self.hub.settings

@@ -6,6 +6,7 @@ from sqlmodel import SQLModel
 
 import live.catalog.tables
 import live.infra.tables
+import live.offers.parties.tables
 import live.offers.tables
 import live.offers.waitlist.tables
 import live.orders.tables

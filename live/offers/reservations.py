@@ -36,7 +36,7 @@ class Behind(RedisError):
 @dataclass(frozen=True, slots=True)
 class Tap:
     """One intent as a client sends it. `lines`: (offer, units, price version); `at`: acceptable places, best first; `hash`: of the body;
-    `word`: the hash of what was said (`rules.word_hash`)."""
+    `word`: the hash of what was said (`rules.word_hash`); `team`: the small team it joins."""
 
     rid: str
     who: str
@@ -47,6 +47,7 @@ class Tap:
     at: tuple[str, ...]
     lines: tuple[tuple[int, int, int], ...]
     word: str = ""
+    team: int | None = None
 
 
 @dataclass(slots=True)  # not frozen: one per tap, see `Intent`
@@ -96,7 +97,8 @@ async def reserve(redis: Redis, room: str, taps: Sequence[Tap], cap: int) -> lis
             lines = ";".join([f"{index[offer]}:{qty}:{version}:{tap.word}" for offer, qty, version in tap.lines])
             texts[tap.lines, tap.word] = lines
         # The rest of the intent is the turnstile's to say.
-        start = orjson.dumps({"rid": tap.rid, "who": tap.who, "name": tap.name, "hub": tap.hub, "hash": tap.hash})[:-1]
+        said = {"rid": tap.rid, "who": tap.who, "name": tap.name, "hub": tap.hub, "hash": tap.hash}
+        start = orjson.dumps(said if tap.team is None else said | {"team": tap.team})[:-1]
         args += (tap.who, tap.tries, ",".join(tap.at), lines, tap.hash, start)
     fence, *answers = await _reserve(redis, keys, args)
     return [_answer(raw, fence.decode()) for raw in answers]

@@ -21,9 +21,10 @@ def rid_of(person: str, room: str, key: str) -> str:
     return hashlib.sha256(f"{person}|{room}|{key}".encode()).hexdigest()[:32]
 
 
-def body_hash(lines: Sequence[tuple[int, int]], at: Sequence[str]) -> str:
+def body_hash(lines: Sequence[tuple[int, int]], at: Sequence[str], team: int | None = None) -> str:
     """What the tap asked for, without the price: the same key with another body is refused."""
-    return hashlib.sha256(repr((sorted(lines), list(at))).encode()).hexdigest()[:16]
+    asked = (sorted(lines), list(at)) if team is None else (sorted(lines), list(at), team)
+    return hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
 
 
 def word_hash(word: str) -> str:
@@ -61,6 +62,7 @@ class Intent:
     fence: int
     name: str = ""
     hash: str = ""  # of the tap's body: the same key with another body is refused
+    team: int | None = None  # the small team it joins; of an offer of teams without one, it opens one
     ask: tuple[Any, ...] = ()  # what the turnstile would have answered to a first try
 
     @staticmethod
@@ -77,6 +79,7 @@ class Intent:
             fence=int(raw["fence"]),
             name=raw.get("name", ""),
             hash=raw.get("hash", ""),
+            team=raw.get("team"),
             ask=tuple(raw.get("ask", ())[1:]),
         )
 
@@ -118,6 +121,7 @@ class OfferFacts:
     phase: str
     closes_at: Any = None
     holds: dict[str, int] = field(default_factory=dict)  # rid -> seconds to pay, where the till made them shorter
+    parties: dict[str, tuple[int, Any]] = field(default_factory=dict)  # rid -> its small team, and when that closes (None: not yet known)
 
 
 @dataclass(slots=True)

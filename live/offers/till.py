@@ -1,6 +1,6 @@
 """The till: a group of intents becomes orders and coupons in one transaction. Nothing here knows Redis; what it decides is the truth.
 
-Order of locks, everywhere: fence (shared) -> allotments by (offer, location) -> teams by id -> quotas by (offer, person).
+Order of locks, everywhere: fence (shared) -> allotments by (offer, location) -> teams by id -> parties by id -> quotas by (offer, person).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from live.infra import outbox
 from live.infra.db import array, driver
+from live.offers.parties.booking import Parties, lock_parties, seat
 from live.offers.rules import HOLD_FLOOR, PER_ORDER, Booked, Counters, House, Intent, OfferFacts, hold_for, take
 from live.protocol.codes import Refusal
 from live.stock.actions import unallot
@@ -108,7 +109,7 @@ async def book(
         return result
     accepted: dict[str, Intent] = {}
     for intent in current:
-        result.verdicts.append(_decide(intent, known, accepted, locked.counters, result))
+        result.verdicts.append(_decide(intent, known, accepted, locked, result, now))
     shorten_holds(accepted.values(), locked.rows, locked.offers)
     before = {pair: row["move_no"] for pair, row in locked.rows.items()}
     if accepted:
@@ -120,20 +121,23 @@ async def book(
     return result
 
 
-def _decide(intent: Intent, known: Mapping[str, Booked], accepted: dict[str, Intent], counters: Counters, result: Booking) -> Verdict:
+def _decide(intent: Intent, known: Mapping[str, Booked], taken: dict[str, Intent], locked: _Locked, to: Booking, now: datetime) -> Verdict:
     booked = known.get(intent.rid)
     if booked is not None:
         # Booked by this very intent: the settling was lost. By another: this one's units go back.
         return Verdict(intent, body=booked.body, gives_back=booked.intent_id != intent.id and not intent.ask)
-    if intent.rid in accepted:
+    if intent.rid in taken:
         return Verdict(intent, gives_back=not intent.ask)  # twice in one group; its body is the first one's
     if intent.ask:
         return Verdict(intent, no=intent.ask)
-    why = take(intent, counters)
+    full = locked.parties.refuses(intent, now)  # no drift: the turnstile does not know parties
+    why = full or take(intent, locked.counters)
     if why is not None:
-        result.drifts.append((intent, why))  # the turnstile let through what the till does not have
+        if full is None:
+            to.drifts.append((intent, why))  # the turnstile let through what the till does not have
         return Verdict(intent, no=(why,), gives_back=True)
-    accepted[intent.rid] = intent
+    locked.parties.take(intent)
+    taken[intent.rid] = intent
     return Verdict(intent)
 
 
@@ -163,6 +167,7 @@ class _Locked:
     rows: Rows
     offers: dict[int, OfferFacts]
     teams: dict[int, dict[str, Any]]
+    parties: Parties
 
 
 async def _lock(
@@ -178,6 +183,7 @@ async def _lock(
         allotments = await raw.execute(_ALLOTMENTS, (array(o for o, _ in pairs), array(p for _, p in pairs)))
         facts = await raw.execute(_OFFERS, (ids,))
         seated = await raw.execute(_TEAMS, (ids,))
+        parties = await lock_parties(connection, intents)
         quotas = await raw.execute(_QUOTAS, (array(o for o, _ in people), array(p for _, p in people)))
         rids = array(intent.rid for intent in intents)
         booked = [await raw.execute(booker.known, (rids,)) for booker in bookers]
@@ -201,7 +207,7 @@ async def _lock(
     known: dict[str, Booked] = {}
     for booker, found in zip(bookers, booked, strict=True):
         known |= dict([booker.booked(row) for row in await found.fetchall()])
-    return (fence[0] if fence else None), _Locked(counters, rows, offers, teams), known
+    return (fence[0] if fence else None), _Locked(counters, rows, offers, teams, parties), known
 
 
 async def _write(
@@ -213,6 +219,7 @@ async def _write(
     bodies: dict[str, dict[str, Any]] = {}
     ordered = [accepted[rid] for rid in sorted(accepted)]
     selling = [(booker, [intent for intent in ordered if intent.kind in booker.kinds]) for booker in bookers]
+    await seat(connection, room, ordered, offers, now)
     reads = [await booker.ahead(connection, offers) if mine else None for booker, mine in selling]
     moves, quotas, seats = _numbered(accepted, rows, locked.teams)
     changed, people = sorted(rows.items()), sorted(quotas)

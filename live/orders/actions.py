@@ -19,7 +19,7 @@ from live.orders.attribution import freeze
 from live.orders.basket import basket_of
 from live.orders.change import hand_over, lines_of, locked, move, return_goods, tell, units_of
 from live.orders.queries import refund_open, with_open_attempts
-from live.orders.refunds import ask_refund, decline_refund, grant_refund, refund_done, settle_group
+from live.orders.refunds import ask_refund, decline_refund, grant_refund, refund_done, settle_group, settle_team
 from live.orders.tables import Order
 from live.payments.actions import close_attempts, create_attempt, send_attempt
 from live.payments.gateway import Gateway
@@ -27,11 +27,12 @@ from live.payments.rules import OPEN_ATTEMPT
 from live.payments.tables import PayAttempt
 from live.promotions.coupon import actions as coupons
 from live.promotions.group_buy.actions import seat_paid
+from live.promotions.team import actions as teams
 from live.protocol.codes import Code, Refusal
 
 __all__ = [
     "advance", "ask_refund", "cancel", "decline_refund", "expire_due", "grant_refund", "pay", "payment_arrived", "refund_done",
-    "settle_group",
+    "settle_group", "settle_team",
 ]  # fmt: skip
 
 AT_ONCE = 5  # orders closed at the provider side by side: half of the pool, so that other work goes on
@@ -102,7 +103,7 @@ async def payment_arrived(session: AsyncSession, attempt: PayAttempt, now: datet
     await freeze(session, order)
     if order.grant_id is not None:
         await coupons.use(session, order.no)
-    if order.team_id is None:
+    if order.team_id is None and order.party_id is None:
         move(order, "ALLOCATED")
         await tell(session, order)
         await hand_over(session, order)
@@ -112,6 +113,8 @@ async def payment_arrived(session: AsyncSession, attempt: PayAttempt, now: datet
     seats, _ = await units_of(session, order)
     for offer_id, qty in seats.items():
         await seat_paid(session, offer_id, qty, now)
+    if order.party_id is not None:
+        await teams.seat_paid(session, order.party_id, now)
     return True
 
 
@@ -201,6 +204,8 @@ async def _give_up(session: AsyncSession, order: Order, now: datetime) -> None:
     move(order, "CANCELLED")
     if order.grant_id is not None:
         await coupons.unlock(session, order.no, now)
+    if order.party_id is not None:
+        await teams.seat_left(session, order.party_id)
     await return_goods(session, order, "RELEASE")
     await tell(session, order)
 

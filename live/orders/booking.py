@@ -18,10 +18,10 @@ from live.orders import rules
 
 # Rows travel as one JSON document: in an array of texts the driver escapes every element by itself, most of the time of a batch.
 _ORDERS = (
-    "INSERT INTO orders (no, rid, intent_id, room_id, person, channel, location, fen, team_id, pay_until, created_at)"
-    " SELECT t.no, t.rid, t.intent_id, t.room_id, t.person, t.channel, t.location, t.fen, t.team_id, t.pay_until, %s"
+    "INSERT INTO orders (no, rid, intent_id, room_id, person, channel, location, fen, team_id, party_id, pay_until, created_at)"
+    " SELECT t.no, t.rid, t.intent_id, t.room_id, t.person, t.channel, t.location, t.fen, t.team_id, t.party_id, t.pay_until, %s"
     " FROM json_to_recordset(CAST(%s AS json)) AS t (no text, rid text, intent_id text, room_id text, person text, channel text,"
-    " location text, fen bigint, team_id bigint, pay_until timestamptz)"
+    " location text, fen bigint, team_id bigint, party_id bigint, pay_until timestamptz)"
 )
 _LINES = (
     "INSERT INTO order_line (order_no, line, offer_id, sku_id, sku, name_zh, name_en, picture, qty, fen, price_version)"
@@ -60,7 +60,7 @@ class OrderBooker:
         """Write the orders of `intents`, which come in rid order. A rid that is there already breaks the batch: the ledger asked first."""
         if not intents:
             return Sold({}, [])
-        made: dict[tuple[tuple[int, ...], int], _Hold] = {}
+        made: dict[_Alike, _Hold] = {}
         holds = [_hold(intent, offers, made, now) for intent in intents]
         orders = [_order(intent, hold, now) for intent, hold in zip(intents, holds, strict=True)]
         things = await self.ahead(connection, offers) if ahead is None else ahead
@@ -74,26 +74,33 @@ class OrderBooker:
         return told
 
 
+_Alike = tuple[tuple[int, ...], int, int | None]  # offers, seconds to pay, small team
+
+
 class _Hold(NamedTuple):
     """What orders of the same offers in one batch have in common, that have the same time to pay."""
 
     room: str
     team: int | None
+    party: int | None
     until: datetime
     until_ms: int
 
 
-def _hold(intent: Intent, offers: Mapping[int, OfferFacts], made: dict[tuple[tuple[int, ...], int], _Hold], now: datetime) -> _Hold:
+def _hold(intent: Intent, offers: Mapping[int, OfferFacts], made: dict[_Alike, _Hold], now: datetime) -> _Hold:
     """The shortest hold of its lines; a team's clock ends it too."""
     ids = tuple([line.offer for line in intent.lines])
     seconds = min([offers[offer].holds.get(intent.rid, offers[offer].hold_seconds) for offer in ids])
-    found = made.get((ids, seconds))
+    party, closes = offers[ids[0]].parties.get(intent.rid, (None, None))
+    found = made.get((ids, seconds, party))
     if found is None:
         facts = [offers[offer] for offer in ids]
         team = next((offer.team_id for offer in facts if offer.team_id is not None), None)
         clocks = [offer.closes_at for offer in facts if offer.team_id is not None and offer.closes_at is not None]
+        if closes is not None:
+            clocks.append(closes)
         until = rules.pay_until(now, seconds, min(clocks, default=None))
-        found = made[(ids, seconds)] = _Hold(facts[0].room_id, team, until, epoch_ms(until))
+        found = made[(ids, seconds, party)] = _Hold(facts[0].room_id, team, party, until, epoch_ms(until))
     return found
 
 
@@ -105,10 +112,11 @@ def _order(intent: Intent, hold: _Hold, now: datetime) -> dict[str, Any]:
         "intent_id": intent.id,
         "room_id": hold.room,
         "person": intent.person,
-        "channel": "live" if hold.team is None else "group",
+        "channel": "live" if hold.team is None and hold.party is None else "group",
         "location": intent.at,
         "fen": sum([line.qty * line.fen for line in intent.lines]),
         "team_id": hold.team,
+        "party_id": hold.party,
         "pay_until": hold.until,
     }
 

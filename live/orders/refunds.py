@@ -13,6 +13,8 @@ from sqlmodel import col
 
 from live.infra import outbox
 from live.infra.db import Database
+from live.offers.parties.rules import DECIDED
+from live.offers.parties.tables import Party
 from live.offers.tables import Offer, Team
 from live.orders import rules
 from live.orders.change import hand_over, lines_of, locked, move, return_goods, tell
@@ -121,6 +123,28 @@ async def settle_group(db: Database, offer_id: int, now: datetime, limit: int = 
                 await _succeed(session, order, offer_id, final, now)
             else:
                 await _fail(session, order, now)
+        left = await session.execute(select(func.count()).select_from(Order).where(*waiting))
+        return left.scalar_one() == 0
+
+
+async def settle_team(db: Database, party_id: int, now: datetime, limit: int = 200) -> bool:
+    """Go on with orders of a decided small team. True when none waits any more (False too while undecided).
+
+    Made, or filled by the shop: to the store at the price paid. Failed: everything goes back.
+    """
+    async with db.begin() as session:
+        state = (await session.execute(select(col(Party.state)).where(col(Party.id) == party_id))).scalar_one()
+        if state not in DECIDED:
+            return False
+        waiting = (col(Order.party_id) == party_id, col(Order.state) == "GROUP_WAIT")
+        orders = select(Order).where(*waiting).order_by(col(Order.id)).limit(limit).with_for_update(skip_locked=True)
+        for order in (await session.execute(orders.execution_options(populate_existing=True))).scalars():
+            if state == "failed":
+                await _fail(session, order, now)
+            else:
+                move(order, "ALLOCATED")
+                await tell(session, order)
+                await hand_over(session, order)
         left = await session.execute(select(func.count()).select_from(Order).where(*waiting))
         return left.scalar_one() == 0
 

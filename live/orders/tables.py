@@ -29,6 +29,7 @@ class Order(SQLModel, table=True):
         Index("ix_orders_due", "pay_until", postgresql_where=text("state IN ('AWAIT_PAY','CLOSING')")),
         Index("ix_orders_person", "person", "id"),
         Index("ix_orders_credit", "room_id", text("(attribution ->> 'credit')"), postgresql_where=text("attribution ? 'credit'")),
+        Index("ix_orders_party", "party_id", "id", postgresql_where=text("party_id IS NOT NULL")),
         Index("ix_orders_team", "team_id", "id", postgresql_where=text("team_id IS NOT NULL")),
     )
 
@@ -48,6 +49,7 @@ class Order(SQLModel, table=True):
     refunded: int = big(0)
     grant_id: int | None = big_or_none()
     team_id: int | None = big_or_none()
+    party_id: int | None = big_or_none()
     pay_until: Moment = moment()
     paid_at: Moment | None = moment_or_none()
     attribution: dict[str, Any] = document(default_factory=dict)  # written once, when it is paid: `attribution.py`

@@ -20,6 +20,7 @@ class Code(StrEnum):
     ENDED = "ended"
     WRONG_WORD = "wrong_word"  # a packet that opens to who says its word
     TEAM_FULL = "team_full"
+    TEAM_CLOSED = "team_closed"  # that small team is not there, not paid for by its opener, or over
     PRICE_CHANGED = "price_changed"  # {fen, version}
     KEY_REUSED = "key_reused"
     FENCED = "fenced"  # stock is being rebuilt: the same key again in a moment

@@ -53,7 +53,8 @@ class Line(Strict):
 
 
 class BuyData(Strict):
-    """`key`: one per tap, kept for retries; `try`: counts them from 1; `at`: acceptable stores, best first."""
+    """`key`: one per tap, kept for retries; `try`: counts them from 1; `at`: acceptable stores, best first; `team`: the small team
+    to join, where the offer has such (without it the order opens one)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -61,6 +62,7 @@ class BuyData(Strict):
     tries: Annotated[int, Field(ge=1, le=10_000, alias="try")] = 1
     lines: Annotated[list[Line], Field(min_length=1, max_length=5)]
     at: Annotated[list[Place], Field(min_length=1, max_length=8)]
+    team: Seq | None = None
 
 
 class ClaimData(Strict):

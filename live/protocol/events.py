@@ -60,6 +60,13 @@ class PacketTerms(Facts):
     word: bool = False
 
 
+class TeamTerms(Facts):
+    """Small teams: seats of each, and minutes from its opener's payment."""
+
+    size: int
+    minutes: int
+
+
 class OfferView(Facts):
     """What a card shows of an offer; state key `offer:<id>`. Units left are `left:<id>`, seats `team:<id>`."""
 
@@ -84,6 +91,7 @@ class OfferView(Facts):
     stopped: bool = False  # of a sale that ended: by hand, before its time was over or before it began
     packet: PacketTerms | None = None
     leader: str | None = None  # a group leader's group: the name; it is collected at the one place it is sold at
+    team: TeamTerms | None = None  # of a group of many small teams
 
 
 class LeftView(Facts):

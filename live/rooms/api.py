@@ -25,6 +25,7 @@ from live.promotions.flash_sale.queries import states
 from live.promotions.group_buy.actions import end_group
 from live.promotions.group_buy.leader import leaders, open_leader_group
 from live.promotions.red_packet.actions import end_packet, open_packet
+from live.promotions.team.actions import open_teams
 from live.protocol.codes import Code, Refusal
 from live.rooms import actions, acts, forms, queries, rules
 from live.stock.queries import store_view, stores
@@ -167,6 +168,16 @@ def _sayable(request: Request, given: str) -> str:
     return word
 
 
+async def teams(request: Request) -> Response:
+    """POST /v1/rooms/{room}/teams."""
+    await security.staff(request, "group.open")
+    form = await security.body(request, forms.TeamForm)
+    async with request.state.db.begin() as session:
+        room = await queries.live_room(session, request.path_params["room"])
+        offer = await open_teams(session, room_id=room.id, now=utc_now(), **form.model_dump())
+        return _json({"offer": offer.id}, 201)
+
+
 async def offers(request: Request) -> Response:
     """GET /v1/rooms/{room}/offers: every offer with its allotments, newest first; `state` of a flash sale, else None."""
     await security.staff(request, "offer.list")
@@ -264,6 +275,7 @@ routes = [
     Route("/v1/rooms/{room}/sales", _opening("sale"), methods=["POST"]),
     Route("/v1/rooms/{room}/coupons", _opening("coupon"), methods=["POST"]),
     Route("/v1/rooms/{room}/groups", _opening("group"), methods=["POST"]),
+    Route("/v1/rooms/{room}/teams", teams, methods=["POST"]),
     Route("/v1/rooms/{room}/packets", packet, methods=["POST"]),
     Route("/v1/rooms/{room}/draws", draw, methods=["POST"]),
     Route("/v1/draws/{id:int}/close", draw_close, methods=["POST"]),

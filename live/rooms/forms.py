@@ -148,6 +148,18 @@ class LeaderGroupForm(Form):
     minutes: Minutes
 
 
+class TeamForm(Form):
+    """A group buy of many small teams to open: `size` seats each, `team_minutes` from the opener's payment."""
+
+    sku: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    fen: Fen
+    stock: StockForm
+    size: Annotated[int, Field(ge=2, le=50)]
+    team_minutes: Minutes
+    fills: bool = False
+    minutes: Minutes | None = None
+
+
 class StockAdd(Form):
     """Units to add to a running offer."""
 

@@ -40,6 +40,7 @@ from live.pickup import leader
 from live.pickup.queries import pickup_view
 from live.promotions.draw import api as draws
 from live.promotions.red_packet import api as packets
+from live.promotions.team import api as team
 from live.protocol.codes import Code, Refusal
 from live.rooms import api as rooms
 from live.rooms.run_sheet import api as run_sheet
@@ -181,7 +182,7 @@ def make_app(config: Settings) -> Starlette:
     return Starlette(
         routes=[
             *people.routes, *points.routes, *stock.routes, *rooms.routes, *run_sheet.routes, *offers.routes, *waitlist.routes,
-            *orders.routes, *packets.routes, *draws.routes, *leader.routes,
+            *orders.routes, *packets.routes, *draws.routes, *leader.routes, *team.routes,
             *payments.routes, *pickup.routes, *ops.routes, *pages.routes(config),
         ],
         middleware=[Middleware(SafeHeaders, config=config)],

@@ -4,6 +4,7 @@ import { t, pick, said, distance } from "../shared/i18n.js";
 import { Button, Picture, Price, Stepper } from "../shared/parts.js";
 import { Sheet } from "../shared/dialog.js";
 import { GroupBar, groupWords } from "./cards.js";
+import { TeamChoice, linked } from "./team.js";
 
 const EARTH = 6_371_000; // m
 
@@ -44,6 +45,7 @@ export function BuySheet({ shop, id, onClose }) {
   const offer = shop.offer(id);
   const [qty, setQty] = useState(1);
   const [chosen, setChosen] = useState(() => shop.keptHere("store"));
+  const [joins, join] = useState(linked); // a small team, null: open one
   const { place, failed, ask } = usePlace();
   useEffect(() => () => shop.taps.forget(id), [id]);
   if (!offer) return null;
@@ -61,7 +63,7 @@ export function BuySheet({ shop, id, onClose }) {
 
   const go = () => {
     shop.keepHere("store", store.code);
-    shop.taps.buy(view, count, store.code);
+    shop.taps.buy(view, count, store.code, view.team ? joins : null);
   };
   const foot = html`<${Button} kind="btn-primary btn-block" disabled=${!can || busy} onPress=${go} first=${true}>
     ${busy ? html`<span class="spin" aria-hidden="true"></span>${t(tap.state === "sending" ? "buy.sending" : "buy.moment")}`
@@ -72,6 +74,7 @@ export function BuySheet({ shop, id, onClose }) {
       <div class="row buy-item"><${Picture} src=${view.picture} name=${pick(view.name)} large=${true} />
         <div class="grow stack-tight"><h3>${pick(view.name)}</h3><p><${Price} fen=${fen} was=${view.list_fen} /></p><p class="small muted">${t("offer.limit", { n: view.per_person })}${view.per_order && ` · ${t("sale.per_order", { n: view.per_order })}`}</p></div></div>
       <${Verdict} tap=${tap} />
+      ${view.team && html`<${TeamChoice} view=${view} chosen=${joins} onChoose=${join} skew=${shop.live.skew} />`}
       ${team && html`<div class="stack-tight"><${GroupBar} view=${view} team=${team} /><p class="small">${groupWords(team)}</p><p class="note">${t("group.explain", { n: team.minimum })}</p></div>`}
       <div class="row between"><span class="field-label">${t("buy.qty")}</span><${Stepper} value=${count} most=${most} onChange=${setQty} label=${t("buy.qty")} /></div>
       <fieldset class="stores" disabled=${busy}>

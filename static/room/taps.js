@@ -25,9 +25,9 @@ export class Taps {
     if (!this.busy(offer)) this.byOffer.delete(offer);
   }
 
-  buy(view, qty, store) {
+  buy(view, qty, store, team) {
     const lines = [{ offer: view.id, qty, version: view.version }];
-    return this.#run(view.id, "buy", (options) => this.shop.live.buy({ lines, at: [store] }, options));
+    return this.#run(view.id, "buy", (options) => this.shop.live.buy({ lines, at: [store], team }, options));
   }
 
   claim(view, word) {

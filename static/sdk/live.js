@@ -112,9 +112,9 @@ export class LiveRoom extends Signals {
     this.#command("like", { n }).catch(() => {});
   }
 
-  /** `lines`: [{offer, qty, version}], `at`: acceptable stores, best first. Returns a Tap. */
-  buy({ lines, at }, options) {
-    return this.#tap("buy", { lines, at }, options);
+  /** `lines`: [{offer, qty, version}], `at`: acceptable stores, best first, `team`: the small team to join. Returns a Tap. */
+  buy({ lines, at, team }, options) {
+    return this.#tap("buy", team ? { lines, at, team } : { lines, at }, options);
   }
 
   claim(offer, { word, ...options } = {}) {

@@ -40,6 +40,7 @@ SOUND: dict[str, Row] = {
         "state": "WAITING", "since": AT,
     },
     "team": {"id": 1, "offer_id": 1, "size": 4, "held": 2, "paid": 2, "minimum": 2, "state": "filling"},
+    "party": {"id": 1, "offer_id": 1, "room_id": "r1", "opener": "p:1", "size": 4, "held": 2, "paid": 2, "state": "filling"},
     "orders": {
         "id": 1, "no": "A1", "rid": "rid1", "intent_id": "1-0", "room_id": "r1", "person": "p:1", "location": "S1", "state": "PAID",
         "fen": 5000, "discount": 500, "refunded": 4500,
@@ -121,6 +122,10 @@ BROKEN: dict[str, list[Row]] = {
     "ck_staff_clerk_has_store": [{"store": None}, {"role": "leader", "store": None}],
     "ck_staff_role": [{"role": "admin"}],
     "ck_stock_allotted": [{"allotted": 11}, {"allotted": -1}, {"on_hand": 9}],
+    "ck_party_seats": [{"held": 3}, {"paid": 3}, {"held": -1, "paid": 2}, {"paid": -1, "held": 2}, {"size": 3}],
+    "ck_party_size": [{"size": 1, "held": 0, "paid": 0}, {"size": 51}],
+    "ck_party_state": [{"state": "full"}],
+    "ck_party_success": [{"state": "success"}],
     "ck_team_seats": [{"held": 3}, {"paid": 3}, {"held": -1, "paid": 2}, {"paid": -1, "held": 2}, {"size": 3}],
     "ck_team_state": [{"state": "full"}],
     "ck_ticket_state": [{"state": "LOST"}],

@@ -15,6 +15,7 @@ from sqlmodel import col
 
 from live.infra import outbox
 from live.offers.actions import TeamSpec, change_price, end_offer, open_offer
+from live.offers.parties.rules import FORM
 from live.offers.rules import HOLD_FLOOR
 from live.offers.tables import Allotment, Offer, Team
 from live.promotions.actions import goods_card, refuse, sku_named
@@ -78,7 +79,12 @@ async def open_group(
 
 
 async def end_group(session: AsyncSession, offer_id: int, now: datetime) -> Offer:
-    """Nobody joins any more; the team closes once every held seat is paid or given up. Refusal(NOT_FOUND or STATE)."""
+    """Nobody joins any more; the team closes once every held seat is paid or given up. Refusal(NOT_FOUND or STATE).
+
+    A group of many small teams only ends: its teams are closed by their own clock's sweep, which looks at the offer's phase too."""
+    form = select(col(Offer.terms)["form"].astext).where(col(Offer.id) == offer_id, col(Offer.kind) == "group")
+    if (await session.execute(form)).scalar_one_or_none() == FORM:
+        return await end_offer(session, offer_id, now)
     return await _end(session, await _lock_team(session, offer_id), now)
 
 

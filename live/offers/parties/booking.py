@@ -1,0 +1,66 @@
+"""Seats of small teams in the till. The turnstile does not count them: a party has at most 50 seats, so a rush for one is at most a few
+intents that the till refuses and gives back (decision 0006). Lock: after allotments and teams, before quotas, in id order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from live.infra.db import array, driver
+from live.offers.parties.rules import FORM, Seats, seat_fault, take_seat
+from live.offers.rules import Intent, OfferFacts
+
+
+@dataclass(slots=True)
+class Parties:
+    """The parties the intents of a group name, under lock."""
+
+    rows: dict[int, Seats] = field(default_factory=dict)
+
+    def refuses(self, intent: Intent, now: datetime) -> str | None:
+        """Why this intent gets no seat; None too when it names no party."""
+        if intent.team is None:
+            return None
+        return seat_fault(self.rows.get(intent.team), intent.lines[0].offer, now)
+
+    def take(self, intent: Intent) -> None:
+        """The seat is this intent's; the next one finds one less."""
+        if intent.team is not None:
+            self.rows[intent.team] = take_seat(self.rows[intent.team])
+
+
+async def lock_parties(connection: AsyncConnection, intents: Iterable[Intent]) -> Parties:
+    """Lock what the intents name, in id order."""
+    ids = sorted({intent.team for intent in intents if intent.team is not None})
+    if not ids:
+        return Parties()
+    raw = await driver(connection)
+    found = await raw.execute(_LOCK, (array(ids),))
+    return Parties({row[0]: Seats(*row[1:]) for row in await found.fetchall()})
+
+
+async def seat(connection: AsyncConnection, room: str, accepted: Iterable[Intent], offers: Mapping[int, OfferFacts], now: datetime) -> None:
+    """Hold a seat for each intent of a team offer, in the party it names or in a new one it opens. The bookers find it in the facts."""
+    mine = [intent for intent in accepted if offers[intent.lines[0].offer].terms.get("form") == FORM]
+    if not mine:
+        return
+    raw = await driver(connection)
+    for intent in mine:
+        facts = offers[intent.lines[0].offer]
+        if intent.team is not None:
+            made = await raw.execute("UPDATE party SET held = held + 1 WHERE id = %s RETURNING id, closes_at", (intent.team,))
+        else:
+            fills = bool(facts.terms.get("fills"))
+            made = await raw.execute(_OPEN, (facts.id, room, intent.person, facts.terms["size"], fills, now))
+        row = await made.fetchone()
+        assert row is not None
+        facts.parties[intent.rid] = (row[0], row[1])
+
+
+_LOCK = """SELECT id, offer_id, size, held, paid, state, closes_at, fills FROM party WHERE id = ANY(CAST(%s AS bigint[]))
+  ORDER BY id FOR UPDATE"""
+_OPEN = """INSERT INTO party (offer_id, room_id, opener, size, held, fills, created_at) VALUES (%s, %s, %s, %s, 1, %s, %s)
+  RETURNING id, closes_at"""
