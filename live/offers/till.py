@@ -440,9 +440,8 @@ _QUOTAS = """SELECT q.offer_id, q.person, q.used FROM quota q
 _MOVE = """INSERT INTO movement (offer_id, location, move_no, kind, qty, rid, at)
   SELECT o, l, n, 'HOLD', q, r, %s FROM unnest(CAST(%s AS bigint[]), CAST(%s AS text[]), CAST(%s AS bigint[]), CAST(%s AS bigint[]),
   CAST(%s AS text[])) AS t(o, l, n, q, r)"""
-_TAKE = """UPDATE allotment a SET taken = t.t, move_no = t.n
-  FROM unnest(CAST(%s AS bigint[]), CAST(%s AS text[]), CAST(%s AS bigint[]), CAST(%s AS bigint[])) AS t(o, l, t, n)
-  WHERE a.offer_id = t.o AND a.location = t.l"""
+_TAKE = """UPDATE allotment a SET taken = t.t, move_no = t.n FROM unnest(CAST(%s AS bigint[]), CAST(%s AS text[]), CAST(%s AS bigint[]),
+  CAST(%s AS bigint[])) AS t(o, l, t, n) WHERE a.offer_id = t.o AND a.location = t.l"""
 _USE = """INSERT INTO quota (offer_id, person, used, allowed)
   SELECT o, p, u, a FROM unnest(CAST(%s AS bigint[]), CAST(%s AS text[]), CAST(%s AS bigint[]), CAST(%s AS bigint[])) AS t(o, p, u, a)
   ON CONFLICT (offer_id, person) DO UPDATE SET used = quota.used + excluded.used"""

@@ -2,7 +2,7 @@
 
 Flash sales that start later, and how each ended. Sales that were opened before started at once, and how they ended nobody wrote down.
 
-Revision 0006, after 0004, 2026-11-22.
+Revision 0006, after 0005, 2026-11-22.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision: str = "0006"
-down_revision: str | Sequence[str] | None = "0010"
+down_revision: str | Sequence[str] | None = "0005"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

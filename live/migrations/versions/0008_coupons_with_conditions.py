@@ -2,7 +2,7 @@
 
 A coupon may take a percentage, look at some goods only, be for new customers, and end. Those given out before have no condition.
 
-Revision 0005, after 0004, 2026-11-22.
+Revision 0008, after 0007, 2026-11-22.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision: str = "0005"
-down_revision: str | Sequence[str] | None = "0009"
+revision: str = "0008"
+down_revision: str | Sequence[str] | None = "0007"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

@@ -2,7 +2,7 @@
 
 Many small teams on one offer of kind group, and the orders that sit in them.
 
-Revision 0007, after 0004, 2026-11-22.
+Revision 0010, after 0009, 2026-11-22.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0007"
-down_revision: str | Sequence[str] | None = "0008"
+revision: str = "0010"
+down_revision: str | Sequence[str] | None = "0009"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

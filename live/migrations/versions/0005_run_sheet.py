@@ -2,7 +2,7 @@
 
 A show's plan, row by row.
 
-Revision 0010, after 0004, 2026-11-22.
+Revision 0005, after 0004, 2026-11-22.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision: str = "0010"
+revision: str = "0005"
 down_revision: str | Sequence[str] | None = "0004"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None

@@ -2,7 +2,7 @@
 
 Red packets, the points they may hold, and draws.
 
-Revision 0009, after 0004, 2026-11-22.
+Revision 0007, after 0006, 2026-11-22.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0009"
+revision: str = "0007"
 down_revision: str | Sequence[str] | None = "0006"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None

@@ -2,7 +2,7 @@
 
 Links people share and who opened them; group leaders and their pickup points.
 
-Revision 0008, after 0004, 2026-11-22.
+Revision 0009, after 0008, 2026-11-22.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0008"
-down_revision: str | Sequence[str] | None = "0005"
+revision: str = "0009"
+down_revision: str | Sequence[str] | None = "0008"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
