@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     wechat_pay_v3_key: str = ""  # 32 bytes, decrypts notices
     wechat_pay_public_key_file: Path | None = None  # WeChat Pay's public key, PEM
     wechat_pay_public_key_id: str = ""
+    refunds_per_second: int = Field(default=95, ge=1)  # of all workers together: WeChat Pay refuses beyond 100, the rest is for jitter
 
     # People
     token_seconds: int = 600  # a socket token lives 10 min and is refreshed in place; a leaked one soon ends

@@ -136,15 +136,15 @@ class SocketDoor:
 class DirectDoor:
     """What the hub does with taps, without the sockets: batches to the turnstile, verdicts from the ledger's channel."""
 
-    def __init__(self, storm: Storm, house: House, room: str, offer: int) -> None:
-        self.storm, self.room, self.offer = storm, room, offer
+    def __init__(self, storm: Storm, house: House, room: str, offer: int, at: str = STORE) -> None:
+        self.storm, self.room, self.offer, self.at = storm, room, offer, at
         self.redis, self.buying = connect(house.redis_url), connect_buying(house.redis_url)
         self.hub = f"storm{secrets.token_hex(4)}"
         self.batch: list[tuple[int, Tap]] = []
         self.waiting: dict[str, tuple[int, float]] = {}  # rid → tap, when it was sent or asked for
         self.tasks: set[asyncio.Task[None]] = set()
         self.pubsub = self.redis.pubsub(ignore_subscribe_messages=True)
-        self.hash = body_hash([(offer, 1)], (STORE,))
+        self.hash = body_hash([(offer, 1)], (at,))
 
     async def open(self) -> None:
         """Listen for verdicts, and wait for the offer. Raises TimeoutError."""
@@ -164,7 +164,7 @@ class DirectDoor:
         person, key = self.whose(n)
         who = f"p:{person}"
         rid = rid_of(who, self.room, key)
-        self.batch.append((n, Tap(rid, who, f"P{person}", self.hub, self.hash, tries, (STORE,), ((self.offer, 1, VERSION),))))
+        self.batch.append((n, Tap(rid, who, f"P{person}", self.hub, self.hash, tries, (self.at,), ((self.offer, 1, VERSION),))))
         if len(self.batch) >= BATCH_SIZE:
             self._flush()
         elif len(self.batch) == 1:

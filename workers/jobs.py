@@ -8,26 +8,24 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
-from sqlalchemy import ARRAY, BigInteger, Text, bindparam, func, select, text, update
+from sqlalchemy import ARRAY, BigInteger, Text, bindparam, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col
 
 from live.infra.db import utc_now
 from live.infra.jobs import Retry, again, function_of
 from live.infra.tables import Outbox
-from live.orders.actions import refund_done, settle_group, settle_team
-from live.payments.actions import send_refund
-from live.payments.tables import Refund
+from live.orders.actions import settle_group, settle_team
 from live.pickup import actions as pickup
 from live.promotions.group_buy.actions import close_team
 from workers.archive import archive_room
-from workers.tools import Tools, tools_of
+from workers.refunds import refund_all
+from workers.tools import SLICE_SECONDS, Tools, tools_of
 
 log = structlog.get_logger("worker")
 
 JOB_SECONDS = 15  # arq's limit; running into it would end a job for good
 OURS_SECONDS = 12.0  # so we stop first, and try again
-SLICE_SECONDS = 8.0  # what comes in slices gives up its place after this, so that others get theirs
 MAX_TRIES = 50
 ERROR_CHARACTERS = 500
 NOTED_ROWS = 200  # rows of a failed job that keep its error: as many as one job takes at once
@@ -48,19 +46,6 @@ async def _handoff(tools: Tools, location: str) -> bool:
                 log.info("handed off", store=location, orders=taken)
             return True
     return False
-
-
-async def _refund(tools: Tools, out_refund_no: str) -> bool:
-    """An approved refund goes to the provider, under a number that refunds once however often it is sent. While it is under way
-    there, the row stays undone and is due again when the refund is."""
-    for row, payload in await _undone(tools, "refund", out_refund_no):
-        state = await send_refund(tools.db, tools.gateway, int(payload["id"]), refund_done, utc_now())
-        log.info("refund sent", out_refund_no=out_refund_no, state=state)
-        if state == "SENT":
-            await _due_with_refund(tools, row, int(payload["id"]))
-        else:
-            await _done(tools, [row])
-    return True
 
 
 async def _group_close(tools: Tools, offer_id: str) -> bool:
@@ -117,9 +102,10 @@ async def _comment_withdraw(tools: Tools, key: str) -> bool:
     return True  # what another archivist is just writing down is marked at the next nudge
 
 
+ANY_KEY = frozenset({"refund"})  # topics of which one job takes the rows of every key
 TOPICS: dict[str, Work] = {
     "handoff": _handoff,
-    "refund": _refund,
+    "refund": refund_all,
     "group.close": _group_close,
     "group.settle": _group_settle,
     "team.settle": _team_settle,
@@ -166,12 +152,6 @@ async def _done(tools: Tools, rows: Sequence[int]) -> None:
     statement = text("UPDATE outbox SET done_at = now(), error = '' WHERE id = ANY(:ids)")
     async with tools.db.begin() as session:
         await session.execute(statement.bindparams(bindparam("ids", type_=ARRAY(BigInteger))), {"ids": list(rows)})
-
-
-async def _due_with_refund(tools: Tools, row: int, refund_id: int) -> None:
-    due = select(col(Refund.due_at)).where(col(Refund.id) == refund_id).scalar_subquery()
-    async with tools.db.begin() as session:
-        await session.execute(update(Outbox).where(col(Outbox.id) == row).values(due_at=due))
 
 
 async def _note(tools: Tools, topic: str, key: str, error: BaseException) -> None:

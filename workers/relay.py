@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from live.infra import jobs, outbox
-from workers.jobs import TOPICS
+from workers.jobs import ANY_KEY, TOPICS
 from workers.tools import Tools
 
 log = structlog.get_logger("worker")
@@ -26,8 +26,12 @@ async def nudge_waiting(tools: Tools) -> int:
     """Nudge every (topic, key) with undone rows; how many nudges somebody did not have already."""
     async with tools.db.begin() as session:
         waiting = await outbox.waiting(session)
-    nudged = 0
+    nudged, together = 0, {topic for topic, _, _ in waiting} & ANY_KEY
+    for topic in sorted(together):  # one name for all of it: a second nudge while the job runs would only be a second job
+        nudged += await jobs.nudge(tools.queue, topic, "", 0)
     for topic, key, top in waiting:
+        if topic in together:
+            continue
         if topic in TOPICS:
             nudged += await jobs.nudge(tools.queue, topic, key, top)
         else:

@@ -19,6 +19,7 @@ from live.payments.wechatpay import from_settings
 from live.settings import Settings
 
 TOOLS = "tools"
+SLICE_SECONDS = 8.0  # a job that comes in slices gives up its place after this, so that others get theirs
 
 
 def _name() -> str:

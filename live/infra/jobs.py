@@ -28,6 +28,7 @@ __all__ = [
     "deserialize",
     "function_of",
     "nudge",
+    "pause",
     "redis_settings",
     "serialize",
 ]
@@ -95,5 +96,11 @@ async def nudge(pool: ArqRedis, topic: str, key: str, top: int) -> bool:
 
 def again(tries: int) -> Retry:
     """To be raised: run this job again, later with each of its `tries` (from 1), and not all jobs at the same moment."""
-    wait: Any = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(tries - 1, 10))
-    return Retry(defer=wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+    wait: Any = pause(tries)
+    return Retry(defer=wait)
+
+
+def pause(tries: int) -> float:
+    """Seconds before what failed for the `tries`-th time (from 1) is tried again: spread, longer each time, at most a minute."""
+    wait: float = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(tries - 1, 10))
+    return wait * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret

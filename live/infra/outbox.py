@@ -117,6 +117,13 @@ async def job(session: AsyncSession, topic: str, key: str, payload: Mapping[str,
     await session.execute(select(func.pg_notify(CHANNEL, f"job:{topic}:{key}")))
 
 
+async def jobs(session: AsyncSession, topic: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """Many rows of a topic (key, payload) at once: one notice for all of them."""
+    session.add_all(Outbox(kind="job", topic=topic, key=key, payload=dict(payload)) for key, payload in rows)
+    await session.flush()
+    await session.execute(select(func.pg_notify(CHANNEL, f"job:{topic}:")))
+
+
 async def claim(session: AsyncSession, topic: str, key: str | None = None, limit: int = 200) -> list[Outbox]:
     """Undone rows of a topic that no other worker holds, oldest first, locked until this transaction ends."""
     query = select(Outbox).where(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -33,9 +35,24 @@ def move(order: Order, to: str) -> None:
 
 async def tell(session: AsyncSession, order: Order) -> None:
     """Raise the version and tell the buyer; once per transaction and order, when everything about it has been decided."""
-    order.version += 1
+    told = _news(order)
     await session.flush()
-    told = OrderView(
+    await outbox.own(session, order.room_id, order.person, f"order:{order.no}", order.version, view(told))
+
+
+async def tell_all(session: AsyncSession, orders: Sequence[Order]) -> None:
+    """As `tell`, for orders of one room, in one row."""
+    if not orders:
+        return
+    news = [(order.person, f"order:{order.no}", order.version, view(told)) for order, told in [(one, _news(one)) for one in orders]]
+    await session.flush()
+    await outbox.tell_many(session, orders[0].room_id, news)
+
+
+def _news(order: Order) -> OrderView:
+    """The order under its next version."""
+    order.version += 1
+    return OrderView(
         no=order.no,
         version=order.version,
         state=order.state,
@@ -43,7 +60,6 @@ async def tell(session: AsyncSession, order: Order) -> None:
         pay_until=epoch_ms(order.pay_until) if order.state == "AWAIT_PAY" else None,
         refunded=order.refunded,
     )
-    await outbox.own(session, order.room_id, order.person, f"order:{order.no}", order.version, view(told))
 
 
 async def lines_of(session: AsyncSession, no: str) -> list[OrderLine]:

@@ -5,6 +5,7 @@ Money of an attempt that did not pay its order (late, loser) is the business of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import func, or_, select
@@ -17,9 +18,9 @@ from live.offers.parties.rules import DECIDED
 from live.offers.parties.tables import Party
 from live.offers.tables import Offer, Team
 from live.orders import rules
-from live.orders.change import hand_over, lines_of, locked, move, return_goods, tell
+from live.orders.change import hand_over, lines_of, locked, move, return_goods, tell, tell_all
 from live.orders.tables import Order
-from live.payments.actions import approve, decline, open_refund
+from live.payments.actions import approve, decline, open_refund, open_refunds
 from live.payments.tables import Refund
 from live.promotions.coupon import actions as coupons
 from live.promotions.group_buy.rules import fen_at, ladder
@@ -117,12 +118,13 @@ async def settle_group(db: Database, offer_id: int, now: datetime, limit: int = 
             return False
         waiting = (col(Order.team_id) == team.id, col(Order.state) == "GROUP_WAIT")
         orders = select(Order).where(*waiting).order_by(col(Order.id)).limit(limit).with_for_update(skip_locked=True)
-        final = fen_at(ladder(terms), team.paid)
-        for order in (await session.execute(orders.execution_options(populate_existing=True))).scalars():
-            if team.state == "success":
+        found = list((await session.execute(orders.execution_options(populate_existing=True))).scalars())
+        if team.state == "failed":
+            await _fail(session, found, now)
+        else:
+            final = fen_at(ladder(terms), team.paid)
+            for order in found:
                 await _succeed(session, order, offer_id, final, now)
-            else:
-                await _fail(session, order, now)
         left = await session.execute(select(func.count()).select_from(Order).where(*waiting))
         return left.scalar_one() == 0
 
@@ -159,11 +161,12 @@ async def _succeed(session: AsyncSession, order: Order, offer_id: int, final: in
     await hand_over(session, order)
 
 
-async def _fail(session: AsyncSession, order: Order, now: datetime) -> None:
-    move(order, "REFUNDING")
-    paid = order.fen - order.discount
-    await open_refund(session, order_no=order.no, cause="group_failed", fen=paid, reason="未成团退款", approved=True, now=now)
-    await tell(session, order)
+async def _fail(session: AsyncSession, orders: Sequence[Order], now: datetime) -> None:
+    for order in orders:
+        move(order, "REFUNDING")
+    owed = {order.no: order.fen - order.discount for order in orders}
+    await open_refunds(session, owed, "group_failed", "未成团退款", now)
+    await tell_all(session, orders)
 
 
 async def _asked(session: AsyncSession, refund_id: int) -> Refund:

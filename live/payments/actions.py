@@ -20,13 +20,13 @@ from sqlmodel import col
 from live.infra.db import Database
 from live.payments import rules
 from live.payments.gateway import Closing, Gateway, Notice, Payment
-from live.payments.refunds import OnRefunded, approve, decline, open_refund, refund_attempt, refund_result, send_refund
+from live.payments.refunds import OnRefunded, approve, decline, open_refund, open_refunds, refund_attempt, refund_result, send_refund
 from live.payments.tables import PayAttempt, PayNotice, Refund
 from live.payments.wechatpay import payment_of, refund_of
 from live.protocol.codes import Code, Refusal
 
 __all__ = [
-    "OnRefunded", "OnSettled", "approve", "ask_provider", "close_attempts", "create_attempt", "decline", "open_refund",
+    "OnRefunded", "OnSettled", "approve", "ask_provider", "close_attempts", "create_attempt", "decline", "open_refund", "open_refunds",
     "send_attempt", "send_refund", "settle_attempt", "take_notice",
 ]  # fmt: skip
 

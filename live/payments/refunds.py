@@ -5,11 +5,11 @@ Locks are taken in the order attempts, order, the order's refund queue (`_queue`
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import ARRAY, Text, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -21,6 +21,10 @@ from live.payments.tables import PayAttempt, Refund
 from live.protocol.codes import Code, Refusal
 
 OnRefunded = Callable[[AsyncSession, Refund, datetime], Awaitable[None]]
+Turn = Callable[[], Awaitable[None]]
+_QUEUES = text(  # in one order, so that two batches cannot wait for each other
+    "SELECT pg_advisory_xact_lock(hashtextextended('refund:' || no, 0)) FROM unnest(:orders) WITH ORDINALITY AS t(no, n) ORDER BY n"
+).bindparams(bindparam("orders", type_=ARRAY(Text)))
 TOPIC = "refund"  # outbox job: {"id": refund id}, key: its out_refund_no
 PROMISED = ("APPROVED", "SENT", "DONE", "FAILED")  # money that has gone back or still must; a mere request binds nothing
 
@@ -41,6 +45,30 @@ async def open_refund(session: AsyncSession, *, order_no: str, cause: str, fen: 
     if winner is None:
         raise Refusal(Code.STATE, state="unpaid")
     return await _insert(session, winner, (cause, fen, reason), approved, now)
+
+
+async def open_refunds(session: AsyncSession, owed: Mapping[str, int], cause: str, reason: str, now: datetime) -> None:
+    """As `open_refund`, approved, for many orders (number -> fen) that have no refund of this cause yet, in a handful of statements.
+
+    Refusal(STATE) as there, and nothing is opened. What was opened for the cause before stays as it is.
+    """
+    await session.execute(_QUEUES, {"orders": sorted(owed)})
+    held = select(col(Refund.order_no)).where(col(Refund.order_no).in_(owed), col(Refund.cause) == cause)
+    known = set((await session.execute(held)).scalars())
+    query = select(PayAttempt).where(col(PayAttempt.order_no).in_(owed.keys() - known), col(PayAttempt.winner))
+    winners = list((await session.execute(query.order_by(col(PayAttempt.id)))).scalars())
+    if len(winners) != len(owed.keys() - known):
+        raise Refusal(Code.STATE, state="unpaid")
+    trades = [attempt.out_trade_no for attempt in winners]
+    mine = (col(Refund.out_trade_no).in_(trades), col(Refund.state).in_(PROMISED))
+    sums = select(col(Refund.out_trade_no), func.sum(Refund.fen)).where(*mine).group_by(col(Refund.out_trade_no))
+    promised = {trade: int(fen) for trade, fen in (await session.execute(sums)).all()}
+    if any(promised.get(attempt.out_trade_no, 0) + owed[attempt.order_no] > attempt.fen for attempt in winners):
+        raise Refusal(Code.STATE, state="over_refund")
+    refunds = [_made(attempt, (cause, owed[attempt.order_no], reason), True, now) for attempt in winners]
+    session.add_all(refunds)
+    await session.flush()
+    await outbox.jobs(session, TOPIC, [(refund.out_refund_no, {"id": refund.id}) for refund in refunds])
 
 
 async def refund_attempt(session: AsyncSession, attempt: PayAttempt, kind: str, now: datetime) -> Refund:
@@ -85,9 +113,12 @@ async def decline(session: AsyncSession, refund_id: int, now: datetime) -> Refun
     return refund
 
 
-async def send_refund(db: Database, gateway: Gateway, refund_id: int, on_refunded: OnRefunded, now: datetime) -> str:
+async def send_refund(
+    db: Database, gateway: Gateway, refund_id: int, on_refunded: OnRefunded, now: datetime, turn: Turn | None = None
+) -> str:
     """Send an APPROVED refund, or ask what became of a SENT one; returns its state. Safe to repeat and to run twice at once.
 
+    `turn` is awaited before money is asked to move: the provider refuses more than so many refunds a second.
     Raises Refusal(GATEWAY) when the provider gives no answer: the refund stays SENT and is due again at `due_at`.
     """
     async with db.begin() as session:
@@ -103,6 +134,8 @@ async def send_refund(db: Database, gateway: Gateway, refund_id: int, on_refunde
     if asked_before:
         result = await gateway.query_refund(refund.out_refund_no)
     if result.state == "NOT_FOUND":
+        if turn is not None:
+            await turn()
         result = await gateway.refund(
             out_trade_no=refund.out_trade_no,
             out_refund_no=refund.out_refund_no,
@@ -166,9 +199,18 @@ async def _within(session: AsyncSession, out_trade_no: str, fen: int, total: int
 
 async def _insert(session: AsyncSession, attempt: PayAttempt, what: tuple[str, int, str], approved: bool, now: datetime) -> Refund:
     """`what` is (cause, fen, reason)."""
+    await _within(session, attempt.out_trade_no, what[1], attempt.fen)
+    refund = _made(attempt, what, approved, now)
+    session.add(refund)
+    await session.flush()
+    if approved:
+        await outbox.job(session, TOPIC, refund.out_refund_no, {"id": refund.id})
+    return refund
+
+
+def _made(attempt: PayAttempt, what: tuple[str, int, str], approved: bool, now: datetime) -> Refund:
     cause, fen, reason = what
-    await _within(session, attempt.out_trade_no, fen, attempt.fen)
-    refund = Refund(
+    return Refund(
         order_no=attempt.order_no,
         cause=cause,
         out_trade_no=attempt.out_trade_no,
@@ -180,11 +222,6 @@ async def _insert(session: AsyncSession, attempt: PayAttempt, what: tuple[str, i
         created_at=now,
         due_at=now,
     )
-    session.add(refund)
-    await session.flush()
-    if approved:
-        await outbox.job(session, TOPIC, refund.out_refund_no, {"id": refund.id})
-    return refund
 
 
 def _become(refund: Refund, state: str) -> None:

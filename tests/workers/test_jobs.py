@@ -106,10 +106,10 @@ async def test_a_refund_under_way_is_asked_about_when_it_is_due(given: Tools, da
 async def test_a_provider_that_is_away_is_tried_again_and_the_row_says_so(
     given: Tools, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "FIRST_RETRY_SECONDS", 0.01)
     shop = await open_shop(database)
     await refunding(shop)
     given.gateway = Provider("AWAY", "AWAY", "NOT_FOUND", "SUCCESS")  # type: ignore[assignment]
+    monkeypatch.setattr(jobs, "FIRST_RETRY_SECONDS", 0.0)  # due again at once
     assert await run(given) == 1
     row = await job_row(shop)
     assert (row.tries, row.error, row.done_at is not None) == (2, "", True)
