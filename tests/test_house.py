@@ -149,7 +149,7 @@ def test_every_setting_is_used() -> None:
 # Codes that Lua or rules say as words, and where: rules import nothing of ours, and Lua cannot.
 SPOKEN = {
     Code.SOLD_OUT: "live/offers/lua/check.lua", Code.NOT_STARTED: "live/offers/lua/check.lua", Code.TEAM_FULL: "live/offers/lua/check.lua",
-    Code.WRONG_WORD: "live/offers/lua/check.lua",
+    Code.WRONG_WORD: "live/offers/lua/check.lua", Code.TEAM_CLOSED: "live/offers/parties/rules.py",
     Code.MUTED: "live/rooms/live.py", Code.BAD_WORDS: "live/rooms/rules.py", Code.EMPTY: "live/rooms/rules.py",
 }  # fmt: skip
 UNSAID = {
@@ -169,7 +169,7 @@ def test_every_code_is_said_somewhere() -> None:
 
 def test_every_script_is_loaded_and_says_what_it_promises() -> None:
     loaded = set()
-    for path in files("live"):
+    for path in files("live", "workers"):
         for line in path.read_text("utf-8").splitlines():
             if package := re.search(r'Script\("(live\.[a-z._]+)"', line):
                 loaded |= {(package[1].replace(".", "/"), name) for name in re.findall(r'"([a-z_]+)"', line)}

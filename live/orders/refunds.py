@@ -140,10 +140,11 @@ async def settle_team(db: Database, party_id: int, now: datetime, limit: int = 2
             return False
         waiting = (col(Order.party_id) == party_id, col(Order.state) == "GROUP_WAIT")
         orders = select(Order).where(*waiting).order_by(col(Order.id)).limit(limit).with_for_update(skip_locked=True)
-        for order in (await session.execute(orders.execution_options(populate_existing=True))).scalars():
-            if state == "failed":
-                await _fail(session, order, now)
-            else:
+        found = list((await session.execute(orders.execution_options(populate_existing=True))).scalars())
+        if state == "failed":
+            await _fail(session, found, now)
+        else:
+            for order in found:
                 move(order, "ALLOCATED")
                 await tell(session, order)
                 await hand_over(session, order)

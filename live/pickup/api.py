@@ -12,7 +12,8 @@ from starlette.routing import Route
 
 from live.infra import security
 from live.infra.db import utc_now
-from live.pickup import actions, queries
+from live.people.rules import LEADER
+from live.pickup import actions, leader, queries
 from live.pickup.rules import LONGEST_INPUT
 from live.protocol.codes import Code, Refusal
 
@@ -96,7 +97,16 @@ async def _shown(request: Request, ticket_id: int) -> Response:
         return _json({"ticket": await queries.ticket(session, ticket_id)})
 
 
+async def my_groups(request: Request) -> Response:
+    """GET /v1/leader/groups → {groups}: a leader's own; the owner sees everybody's."""
+    me = await security.staff(request, "leader.groups")
+    async with request.state.db.begin() as session:
+        found = await leader.groups(session, me.sub if me.role == LEADER else None)
+    return Response(orjson.dumps({"groups": found}), media_type="application/json")
+
+
 routes = [
+    Route("/v1/leader/groups", my_groups, methods=["GET"]),
     Route("/v1/desk/queue", queue),
     Route("/v1/desk/verify", verify, methods=["POST"]),
     Route("/v1/desk/tickets/{ticket_id:int}/ready", ready, methods=["POST"]),

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
-from live.infra import security
 from live.infra.db import epoch_ms
 from live.offers.tables import Offer, Team
 from live.orders.tables import Order, OrderLine
@@ -52,14 +47,3 @@ async def _orders(session: AsyncSession, teams: dict[int, int]) -> dict[int, lis
         shown |= {"title": {"zh": line.name_zh, "en": line.name_en}, "state": order.state}
         found.setdefault(teams[order.team_id or 0], []).append(shown)
     return found
-
-
-async def my_groups(request: Request) -> Response:
-    """GET /v1/leader/groups → {groups}: a leader's own; the owner sees everybody's."""
-    me = await security.staff(request, "leader.groups")
-    async with request.state.db.begin() as session:
-        found = await groups(session, me.sub if me.role == rules.LEADER else None)
-    return Response(orjson.dumps({"groups": found}), media_type="application/json")
-
-
-routes = [Route("/v1/leader/groups", my_groups, methods=["GET"])]

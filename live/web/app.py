@@ -36,7 +36,6 @@ from live.people.points import api as points
 from live.people.rules import MAY
 from live.people.wechat import WechatLogin
 from live.pickup import api as pickup
-from live.pickup import leader
 from live.pickup.queries import pickup_view
 from live.promotions.draw import api as draws
 from live.promotions.red_packet import api as packets
@@ -153,10 +152,13 @@ def pickup_part(config: Settings) -> Callable[[AsyncSession, Sequence[str]], Awa
 
 def make_app(config: Settings) -> Starlette:
     """The application for these settings."""
-    if config.database_url is None or config.redis_url is None:
-        raise SystemExit("LIVE_DATABASE_URL and LIVE_REDIS_URL must be set; `live up` starts both for you")
+    routes = [
+        *people.routes, *points.routes, *stock.routes, *rooms.routes, *run_sheet.routes, *offers.routes, *waitlist.routes, *orders.routes,
+        *packets.routes, *draws.routes, *team.routes, *payments.routes, *pickup.routes, *ops.routes, *pages.routes(config),
+    ]  # fmt: skip
     database_url, redis_url = config.database_url, config.redis_url
-
+    if database_url is None or redis_url is None:
+        raise SystemExit("LIVE_DATABASE_URL and LIVE_REDIS_URL must be set; `live up` starts both for you")
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
         db, redis = Database(database_url, config.db_pool), connect(redis_url)
@@ -180,11 +182,7 @@ def make_app(config: Settings) -> Starlette:
             await db.close()
 
     return Starlette(
-        routes=[
-            *people.routes, *points.routes, *stock.routes, *rooms.routes, *run_sheet.routes, *offers.routes, *waitlist.routes,
-            *orders.routes, *packets.routes, *draws.routes, *leader.routes, *team.routes,
-            *payments.routes, *pickup.routes, *ops.routes, *pages.routes(config),
-        ],
+        routes=routes,
         middleware=[Middleware(SafeHeaders, config=config)],
         exception_handlers={
             Refusal: refused, HTTPException: http_error, ClientDisconnect: gone, DataError: misfit, DBAPIError: unavailable,

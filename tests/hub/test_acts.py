@@ -28,6 +28,7 @@ from live.payments.actions import ask_provider
 from live.payments.refunds import send_refund
 from live.pickup.handoff import handoff
 from live.promotions.coupon.actions import end_coupon
+from live.promotions.draw.actions import clear_draws, close_draw, draw_winners, open_draw
 from live.promotions.flash_sale.actions import end_sale, open_sale, reprice_sale, tell_started
 from live.promotions.group_buy.actions import close_team, end_group
 from live.protocol.events import CRITICAL, STATE
@@ -36,7 +37,7 @@ from tests.conftest import PICKUP
 from tests.hub.conftest import House
 from tests.hub.crowd import Viewer, until
 from tests.offers.shop import coupon, group, sale
-from tests.orders.stage import Provider
+from tests.orders.stage import Provider, after
 
 LIVE = Path(live.__file__).parent
 TELLS = {"act", "own", "own_many", "count", "house"}  # verbs of live/infra/outbox.py that reach a room
@@ -312,6 +313,18 @@ async def planned(show: Show) -> None:
     assert await show.act(tell_started, made.id, opens)
 
 
+async def giveaway(show: Show, later: datetime) -> None:
+    """A draw among those who pay for something meanwhile: opened, closed, drawn, and off the screen."""
+    offer = await sale(show.db, {"S1": 2})
+    prize = {"prize": ("", ""), "off": 500, "threshold": 1000, "winners": 1, "entry": "order", "word": "", "minutes": 5}
+    drawn = await show.act(open_draw, room_id="r1", now=after(minutes=-1), **prize)  # by the provider's clock, whose NOW it is
+    await show.paid("p:1", await show.buy("p:1", offer))
+    await show.act(close_draw, drawn.id, after(minutes=1))
+    assert await show.act(draw_winners, drawn.id, utc_now()) == ["p:1"]
+    assert await show.act(clear_draws, later) == 1
+    await show.act(end_sale, offer, utc_now())
+
+
 @pytest.mark.timeout(120)
 async def test_old_snapshot_and_what_was_told_since_make_the_new_snapshot_for_all_that_writes_to_a_room(show: Show) -> None:
     watcher = show.viewers["r1/g:1"]
@@ -329,6 +342,7 @@ async def test_old_snapshot_and_what_was_told_since_make_the_new_snapshot_for_al
     await groups(show)
     await queue(show)
     await planned(show)
+    await giveaway(show, later)
     await show.act(end_sale, offer, utc_now())
     await show.act(clear_shelf, later)
     last = await sale(show.db, {"S1": 1})
@@ -340,7 +354,7 @@ async def test_old_snapshot_and_what_was_told_since_make_the_new_snapshot_for_al
     await show.look()
     assert {kind for viewer in (watcher, other) for _, kind, _ in viewer.of("event")} == set(CRITICAL)
     assert {key.partition(":")[0] for viewer in (watcher, other) for key, _, _ in viewer.of("state")} == set(STATE)
-    assert {body["t"] for viewer in show.viewers.values() for _, body in viewer.of("own")} == {"order", "coupon", "waitlist"}
+    assert {body["t"] for viewer in show.viewers.values() for _, body in viewer.of("own")} == {"order", "coupon", "waitlist", "prize"}
     assert watcher.seqs() == list(range(watcher.seqs()[0], watcher.seqs()[0] + len(watcher.seqs())))
     assert len(watcher.of("anew")) == 1
 

@@ -117,7 +117,7 @@ RAW = {
 
 
 def test_an_intent_is_read_as_the_turnstile_wrote_it() -> None:
-    assert Intent.read("5-0", RAW) == Intent("5-0", "r", "p:1", "sale", "S1", (IntentLine(1, 2, 5000, 3),), "h1", 4, "小明", "x", ())
+    assert Intent.read("5-0", RAW) == Intent("5-0", "r", "p:1", "sale", "S1", (IntentLine(1, 2, 5000, 3),), "h1", 4, "小明", "x")
     assert Intent.read("5-0", RAW | {"ask": ["NO", "limit", 2]}).ask == ("limit", 2)
 
 

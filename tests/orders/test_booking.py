@@ -36,7 +36,7 @@ async def test_an_intent_becomes_an_order_at_the_promised_price_with_names_as_th
     assert kept == {
         "no": no, "rid": tap.rid, "intent_id": tap.id, "room_id": ROOM, "person": "p:1", "channel": "live", "fulfilment": "store_pickup",
         "location": "S2", "state": "AWAIT_PAY", "version": 1, "fen": 5760, "discount": 0, "refunded": 0, "grant_id": None, "team_id": None,
-        "pay_until": after(seconds=300), "paid_at": None, "created_at": NOW,
+        "party_id": None, "pay_until": after(seconds=300), "paid_at": None, "created_at": NOW,
     }  # fmt: skip
     async with shop.db.begin() as session:
         await session.execute(text("UPDATE product SET name_zh = 'renamed'"))

@@ -1,5 +1,5 @@
 -- Turns at an even pace, for every process together (GCRA without a burst). KEYS: clock of the turns. ARGV: microseconds between two.
--- Returns how many microseconds the caller must wait for the turn it has just been given.
+-- Answer: how many microseconds the caller must wait for the turn it has just been given.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local turn = math.max(now, tonumber(redis.call('GET', KEYS[1]) or 0))

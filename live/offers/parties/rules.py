@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 STATES = ("opening", "filling", "closing", "success", "filled", "failed")
 DECIDED = frozenset({"success", "filled", "failed"})
 LEAST_SEATS, MOST_SEATS = 2, 50  # one is no team; fifty is what a clock of hours can fill
+MOST_MINUTES = 1440  # a day, as every promotion's window
 FORM = "team"  # of an offer's terms: a group buy of many small teams
 
 
@@ -26,6 +27,17 @@ class Seats:
     state: str
     closes_at: datetime | None = None
     fills: bool = False
+
+
+def terms_fault(size: int, team_minutes: int, units: int) -> tuple[str, str] | None:
+    """What an offer of small teams is checked for, (field, why). `units`: what all locations hold together; one team must fit."""
+    if not LEAST_SEATS <= size <= MOST_SEATS:
+        return ("size", f"must be {LEAST_SEATS} to {MOST_SEATS}")
+    if size > units:
+        return ("size", "must not be more than the stock")
+    if not 1 <= team_minutes <= MOST_MINUTES:
+        return ("team_minutes", f"must be 1 to {MOST_MINUTES}")
+    return None
 
 
 def seat_fault(party: Seats | None, offer: int, now: datetime) -> str | None:

@@ -35,7 +35,10 @@ async def room_of(session: AsyncSession, token: str) -> str:
 
 async def brought_by(session: AsyncSession, person: str, at: datetime) -> tuple[dict[str, Any], str | None]:
     """(first touch, sharer of the last touch within the window) of a person as of this moment; ({}, None) when nobody brought them."""
-    values = {"subject": person, "since": at - rules.WINDOW, "at": at, "id": int(person.removeprefix("p:"))}
+    number = person.removeprefix("p:")
+    if not number.isdecimal():  # nobody of the books: a payment is not refused for that
+        return {}, None
+    values = {"subject": person, "since": at - rules.WINDOW, "at": at, "id": int(number)}
     row = (await session.execute(_BROUGHT, values)).one_or_none()
     if row is None:
         return {}, None

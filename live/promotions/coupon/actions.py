@@ -41,20 +41,10 @@ async def open_coupon(
 
     def card(offer: Offer) -> OfferView:
         return OfferView(
-            id=int(offer.id or 0),
-            kind="coupon",
-            phase="open",
-            name=Names(zh=zh, en=en),
-            picture="",
-            fen=0,
-            list_fen=0,
-            version=offer.price_version or 1,
-            per_person=per_person,
-            total=total,
-            opens=epoch_ms(now),
-            closes=epoch_ms(offer.closes_at) if offer.closes_at else None,
-            coupon=CouponTerms.model_validate(told(terms, scope)),
-        )
+            id=int(offer.id or 0), kind="coupon", phase="open", name=Names(zh=zh, en=en), picture="", fen=0, list_fen=0,
+            version=offer.price_version or 1, per_person=per_person, total=total, opens=epoch_ms(now),
+            closes=epoch_ms(offer.closes_at) if offer.closes_at else None, coupon=CouponTerms.model_validate(told(terms, scope)),
+        )  # fmt: skip
 
     return await open_offer(
         session,

@@ -65,11 +65,10 @@ async def open_group(
     facts = await sku_named(session, sku)
 
     ladder = [{"seats": seats, "fen": fen} for seats, fen in steps]
+    terms = {"tiers": ladder, "minimum": minimum, HOLD_FLOOR: floor_seconds, "leader": leader and leader.who}
     offer = await open_offer(
         session, room_id=room_id, kind="group", sku_id=facts.id, fen=steps[0][1], per_person=per_person, stock=stock,
-        terms={"tiers": ladder, "minimum": minimum}
-        | ({} if floor_seconds is None else {HOLD_FLOOR: floor_seconds})
-        | ({} if leader is None else {"leader": leader.who}),
+        terms={name: value for name, value in terms.items() if value is not None},
         view=lambda offer: goods_card(offer, facts, stock, tiers=ladder, minimum=minimum, leader=leader and leader.name),
         closes_at=closing(now, minutes), hold_seconds=hold_seconds, team=TeamSpec(size=size, minimum=minimum), now=now,
     )  # fmt: skip

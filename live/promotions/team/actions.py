@@ -16,11 +16,11 @@ from sqlmodel import col
 from live.infra import outbox
 from live.offers.actions import open_offer
 from live.offers.parties import rules
+from live.offers.parties.rules import terms_fault
 from live.offers.parties.tables import Party
 from live.offers.tables import Offer
 from live.promotions.actions import goods_card, refuse, sku_named
 from live.promotions.rules import closing, limits_fault, price_fault, stock_fault
-from live.promotions.team.rules import team_fault
 
 PER_PERSON = 1  # the quota's CHECK is what makes "one active team per person and offer" true; what failed is given back with the goods
 HOLD_SECONDS = 600
@@ -43,7 +43,7 @@ async def open_teams(
     """Put `stock` on sale to teams of `size` at `fen` a seat. A team has `team_minutes` from its opener's payment, never more than the
     offer's own `minutes`. `fills`: the shop fills a team that ran out. Refusal(BAD_REQUEST field why) or (NOT_ENOUGH_STOCK)."""
     refuse(
-        limits_fault(PER_PERSON, minutes), stock_fault(stock), team_fault(size, team_minutes, sum(stock.values())), price_fault("fen", fen)
+        limits_fault(PER_PERSON, minutes), stock_fault(stock), terms_fault(size, team_minutes, sum(stock.values())), price_fault("fen", fen)
     )
     facts = await sku_named(session, sku)
     return await open_offer(

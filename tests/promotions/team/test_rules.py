@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from live.offers.parties.rules import DECIDED, Seats, leave_seat, pay_seat, run_out, seat_fault, take_seat
-from live.promotions.team.rules import team_fault
+from live.offers.parties.rules import DECIDED, Seats, leave_seat, pay_seat, run_out, seat_fault, take_seat, terms_fault
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -63,5 +62,5 @@ def test_an_opener_who_pays_after_the_offer_ended_is_alone_and_gets_the_money_ba
     [(2, 1, 2, None), (1, 1, 9, "size"), (51, 1, 99, "size"), (3, 1, 2, "size"), (2, 0, 9, "team_minutes")],
 )
 def test_an_offer_of_teams_is_refused_by_field(size: int, minutes: int, units: int, field: str | None) -> None:
-    fault = team_fault(size, minutes, units)
+    fault = terms_fault(size, minutes, units)
     assert (fault and fault[0]) == field
