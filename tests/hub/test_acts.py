@@ -316,11 +316,11 @@ async def planned(show: Show) -> None:
 async def giveaway(show: Show, later: datetime) -> None:
     """A draw among those who pay for something meanwhile: opened, closed, drawn, and off the screen."""
     offer = await sale(show.db, {"S1": 2})
-    prize = {"prize": ("", ""), "off": 500, "threshold": 1000, "winners": 1, "entry": "order", "word": "", "minutes": 5}
+    prize = {"prize": ("", ""), "off": 500, "threshold": 1000, "winners": 9, "entry": "order", "word": "", "minutes": 5}
     drawn = await show.act(open_draw, room_id="r1", now=after(minutes=-1), **prize)  # by the provider's clock, whose NOW it is
     await show.paid("p:1", await show.buy("p:1", offer))
     await show.act(close_draw, drawn.id, after(minutes=1))
-    assert await show.act(draw_winners, drawn.id, utc_now()) == ["p:1"]
+    assert "p:1" in await show.act(draw_winners, drawn.id, utc_now())
     assert await show.act(clear_draws, later) == 1
     await show.act(end_sale, offer, utc_now())
 
