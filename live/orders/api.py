@@ -58,14 +58,18 @@ async def my_orders(request: Request) -> Response:
         return _json({"orders": await queries.shapes(session, orders, request.state.pickup_view)})
 
 
+async def _mine(session: AsyncSession, person: str, request: Request) -> Order:
+    order = await queries.order_of(session, person, request.path_params["no"])
+    if order is None:
+        raise Refusal(Code.NOT_FOUND, what="order")
+    return order
+
+
 async def my_order(request: Request) -> Response:
     """GET /v1/me/orders/{no} → the order."""
     me = security.known(request)
     async with request.state.db.begin() as session:
-        order = await queries.order_of(session, me.sub, request.path_params["no"])
-        if order is None:
-            raise Refusal(Code.NOT_FOUND, what="order")
-        return _json(await _shape(session, request, order))
+        return _json(await _shape(session, request, await _mine(session, me.sub, request)))
 
 
 async def my_coupons(request: Request) -> Response:
@@ -80,10 +84,8 @@ async def order_coupons(request: Request) -> Response:
     """GET /v1/me/orders/{no}/coupons → {best, usable, others}: what may be put on it, the best first, and why the others may not."""
     me = security.known(request)
     async with request.state.db.begin() as session:
-        order = await queries.order_of(session, me.sub, request.path_params["no"])
-        if order is None:
-            raise Refusal(Code.NOT_FOUND, what="order")
-        return _json(await coupons.choice(session, me.sub, await basket_of(session, order), utc_now()))
+        basket = await basket_of(session, await _mine(session, me.sub, request))
+        return _json(await coupons.choice(session, me.sub, basket, utc_now()))
 
 
 async def my_intent(request: Request) -> Response:

@@ -34,7 +34,6 @@ class Leader(NamedTuple):
     name: str
 
 
-
 async def open_group(
     session: AsyncSession,
     *,
