@@ -173,7 +173,7 @@ class _Locked:
 async def _lock(
     connection: AsyncConnection, room: str, intents: Sequence[Intent], bookers: Sequence[Booker]
 ) -> tuple[int | None, _Locked, dict[str, Booked]]:
-    """The room's fence, the rows a group needs, and what of it is in the books already. One round trip, in the order of locks."""
+    """The fence, the rows a group needs, what of it is in the books. In the order of locks; a round trip, two if a small team is named."""
     people = sorted({(offer, intent.person) for intent in intents for offer in intent.units()})
     pairs = sorted({(offer, intent.at) for intent in intents for offer in intent.units()})
     ids = array(sorted({offer for offer, _ in pairs}))

@@ -45,12 +45,9 @@ async def sharers(session: AsyncSession, room_id: str, sharer: str | None = None
     )
     if sharer is not None:
         query = query.where(credit == sharer)
-    sold = {who: (int(count), int(fen)) for who, count, fen in (await session.execute(query)).all()}
-    found = [{"who": who, "people": people.get(who, 0), **_sums(*sold.get(who, (0, 0)))} for who in people.keys() | sold.keys()]
+    sold = {who: {"orders": int(count), "fen": int(fen)} for who, count, fen in (await session.execute(query)).all()}
+    none = {"orders": 0, "fen": 0}
+    found: list[dict[str, Any]] = [{"who": w, "people": people.get(w, 0), **sold.get(w, none)} for w in people.keys() | sold.keys()]
     most = sorted(found, key=lambda one: (-one["people"], -one["orders"], one["who"]))[:TOP]
     names = await queries.names(session, [one["who"] for one in most])
     return [{**one, "name": names.get(one["who"], "")} for one in most]
-
-
-def _sums(orders: int, fen: int) -> dict[str, Any]:
-    return {"orders": orders, "fen": fen}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -116,17 +116,15 @@ async def settle_group(db: Database, offer_id: int, now: datetime, limit: int = 
         team, terms = (await session.execute(query)).one()
         if team.state not in ("success", "failed"):
             return False
-        waiting = (col(Order.team_id) == team.id, col(Order.state) == "GROUP_WAIT")
-        orders = select(Order).where(*waiting).order_by(col(Order.id)).limit(limit).with_for_update(skip_locked=True)
-        found = list((await session.execute(orders.execution_options(populate_existing=True))).scalars())
+        mine = col(Order.team_id) == team.id
+        found = await _waiting(session, mine, limit)
         if team.state == "failed":
             await _fail(session, found, now)
         else:
             final = fen_at(ladder(terms), team.paid)
             for order in found:
                 await _succeed(session, order, offer_id, final, now)
-        left = await session.execute(select(func.count()).select_from(Order).where(*waiting))
-        return left.scalar_one() == 0
+        return await _none_waits(session, mine)
 
 
 async def settle_team(db: Database, party_id: int, now: datetime, limit: int = 200) -> bool:
@@ -138,9 +136,8 @@ async def settle_team(db: Database, party_id: int, now: datetime, limit: int = 2
         state = (await session.execute(select(col(Party.state)).where(col(Party.id) == party_id))).scalar_one()
         if state not in DECIDED:
             return False
-        waiting = (col(Order.party_id) == party_id, col(Order.state) == "GROUP_WAIT")
-        orders = select(Order).where(*waiting).order_by(col(Order.id)).limit(limit).with_for_update(skip_locked=True)
-        found = list((await session.execute(orders.execution_options(populate_existing=True))).scalars())
+        mine = col(Order.party_id) == party_id
+        found = await _waiting(session, mine, limit)
         if state == "failed":
             await _fail(session, found, now)
         else:
@@ -148,8 +145,19 @@ async def settle_team(db: Database, party_id: int, now: datetime, limit: int = 2
                 move(order, "ALLOCATED")
                 await tell(session, order)
                 await hand_over(session, order)
-        left = await session.execute(select(func.count()).select_from(Order).where(*waiting))
-        return left.scalar_one() == 0
+        return await _none_waits(session, mine)
+
+
+async def _waiting(session: AsyncSession, mine: ColumnElement[bool], limit: int) -> list[Order]:
+    """Orders of a group that wait for its decision, locked, but for those somebody else is at."""
+    query = select(Order).where(mine, col(Order.state) == "GROUP_WAIT").order_by(col(Order.id)).limit(limit)
+    query = query.with_for_update(skip_locked=True).execution_options(populate_existing=True)
+    return list((await session.execute(query)).scalars())
+
+
+async def _none_waits(session: AsyncSession, mine: ColumnElement[bool]) -> bool:
+    left = select(func.count()).select_from(Order).where(mine, col(Order.state) == "GROUP_WAIT")
+    return (await session.execute(left)).scalar_one() == 0
 
 
 async def _succeed(session: AsyncSession, order: Order, offer_id: int, final: int, now: datetime) -> None:

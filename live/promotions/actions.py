@@ -34,16 +34,20 @@ async def sku_named(session: AsyncSession, code: str) -> SkuFacts:
     return found
 
 
+def card(offer: Offer, total: int, **more: Any) -> OfferView:
+    """The card of an offer just opened, of `total` units; `more`: its name, and what its kind adds."""
+    shown = {
+        "id": offer.id, "kind": offer.kind, "phase": "open", "picture": "", "fen": offer.fen, "list_fen": offer.fen,
+        "version": offer.price_version, "per_person": offer.per_person, "total": total, "opens": epoch_ms(offer.opens_at),
+        "closes": epoch_ms(offer.closes_at) if offer.closes_at else None,
+    }  # fmt: skip
+    return OfferView.model_validate(shown | more)
+
+
 def goods_card(offer: Offer, facts: SkuFacts, stock: Mapping[str, int], **more: Any) -> OfferView:
-    """The card of an offer of goods, just opened; `more`: what its kind adds."""
-    return OfferView.model_validate(
-        {
-            "id": offer.id, "kind": offer.kind, "phase": "open", "name": facts.title, "picture": facts.picture,
-            "fen": offer.fen, "list_fen": facts.fen, "version": offer.price_version, "per_person": offer.per_person,
-            "total": sum(stock.values()), "opens": epoch_ms(offer.opens_at),
-            "closes": epoch_ms(offer.closes_at) if offer.closes_at else None, "sku": facts.code, **more,
-        }
-    )  # fmt: skip
+    """The card of an offer of goods."""
+    goods = {"name": facts.title, "picture": facts.picture, "list_fen": facts.fen, "sku": facts.code}
+    return card(offer, sum(stock.values()), **goods, **more)
 
 
 async def end_kind(session: AsyncSession, offer_id: int, kind: str, now: datetime, **shown: Any) -> Offer:

@@ -220,7 +220,7 @@ class RoomClosed(Facts):
 
 
 class OfferOpened(Facts):
-    """A sale, a coupon or a group buy was opened; its card follows in the same frame's state."""
+    """A sale, a coupon, a group buy or a packet was opened; its card follows in the same frame's state."""
 
     offer: int
     kind: Literal["sale", "coupon", "group", "packet"]

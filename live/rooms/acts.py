@@ -1,6 +1,6 @@
 """What a host can do on air, kind by kind: the form that is filled in, and what it starts.
 
-The doors of doing it by hand and the run sheet both go through this table, so a kind has one form and one meaning. A new kind is one line.
+The doors of doing it by hand go through acts, and those of the table `ACTS` may stand on a run sheet too, with the same form and meaning.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from live.promotions.actions import sku_named
 from live.promotions.coupon.actions import open_coupon
 from live.promotions.flash_sale.actions import open_sale
 from live.promotions.group_buy.actions import open_group
+from live.promotions.group_buy.leader import open_leader_group
+from live.promotions.red_packet.actions import open_packet
+from live.promotions.team.actions import open_teams
 from live.protocol.codes import Code, Refusal
-from live.rooms import actions, forms
+from live.rooms import actions, forms, rules
 from live.settings import Settings
 
 # (session, room, the filled form, settings, now) → the offer it is about, None when it is about none.
@@ -73,6 +76,38 @@ async def _group(session: AsyncSession, room_id: str, form: forms.GroupForm, con
     return offer.id
 
 
+async def _packet(session: AsyncSession, room_id: str, form: forms.PacketForm, config: Settings, now: datetime) -> int | None:
+    offer = await open_packet(
+        session, room_id=room_id, currency=form.currency, total=form.sum, shares=form.shares, least=form.least,
+        threshold=form.threshold, word=sayable(form.word, config), minutes=form.minutes, now=now,
+    )  # fmt: skip
+    return offer.id
+
+
+async def _teams(session: AsyncSession, room_id: str, form: forms.TeamForm, config: Settings, now: datetime) -> int | None:
+    return (await open_teams(session, room_id=room_id, now=now, **form.model_dump())).id
+
+
+async def _leader_group(session: AsyncSession, room_id: str, form: forms.LeaderGroupForm, config: Settings, now: datetime) -> int | None:
+    offer = await open_leader_group(
+        session, room_id=room_id, hold_seconds=config.hold_seconds, floor_seconds=config.hold_floor_seconds, now=now, **form.model_dump()
+    )
+    return offer.id
+
+
+def sayable(given: str, config: Settings) -> str:
+    """A word viewers are asked to say, as their comments will have it. Refusal(BAD_REQUEST field word): no comment may contain it."""
+    word = rules.clean(given)
+    words = rules.fold_words([*rules.WORDS, *config.comment_words.split(",")])
+    why = rules.fault(word, config.comment_max_characters, words) if given else None
+    if why is not None:
+        raise Refusal(Code.BAD_REQUEST, field="word", why=f"cannot be said in the room: {why}")
+    return word
+
+
+PACKET = Act(forms.PacketForm, _packet)
+TEAMS = Act(forms.TeamForm, _teams)
+LEADER_GROUP = Act(forms.LeaderGroupForm, _leader_group)
 ACTS: dict[str, Act] = {
     "pin": Act(forms.PinProduct, _pin),
     "sale": Act(forms.SaleForm, _sale, lambda form: form.opens is not None),

@@ -23,11 +23,10 @@ from live.promotions.draw.actions import close_draw, close_room, open_draw
 from live.promotions.flash_sale.actions import end_sale, reprice_sale, stop_sale
 from live.promotions.flash_sale.queries import states
 from live.promotions.group_buy.actions import end_group
-from live.promotions.group_buy.leader import leaders, open_leader_group
-from live.promotions.red_packet.actions import end_packet, open_packet
-from live.promotions.team.actions import open_teams
+from live.promotions.group_buy.leader import leaders
+from live.promotions.red_packet.actions import end_packet
 from live.protocol.codes import Code, Refusal
-from live.rooms import actions, acts, forms, queries, rules
+from live.rooms import actions, acts, forms, queries
 from live.stock.queries import store_view, stores
 
 _CHAT_ID = re.compile(r"c[0-9]+-[0-9]+")
@@ -107,12 +106,11 @@ async def pin(request: Request) -> Response:
         return _json(queries.view(await actions.pin(session, request.path_params["room"], form.offer)))
 
 
-def _opening(kind: str) -> Callable[[Request], Awaitable[Response]]:
-    """The door that opens an offer of this kind."""
-    act = acts.ACTS[kind]
+def _opening(act: acts.Act, may: str) -> Callable[[Request], Awaitable[Response]]:
+    """The door that does this act, for staff who may; answers with the offer it opened."""
 
     async def door(request: Request) -> Response:
-        await security.staff(request, f"{kind}.open")
+        await security.staff(request, may)
         form = await security.body(request, act.form)
         async with request.state.db.begin() as session:
             room = await queries.live_room(session, request.path_params["room"], planned=act.planned(form))
@@ -121,25 +119,11 @@ def _opening(kind: str) -> Callable[[Request], Awaitable[Response]]:
     return door
 
 
-async def packet(request: Request) -> Response:
-    """POST /v1/rooms/{room}/packets."""
-    await security.staff(request, "packet.open")
-    form = await security.body(request, forms.PacketForm)
-    word = _sayable(request, form.word)
-    async with request.state.db.begin() as session:
-        room = await queries.live_room(session, request.path_params["room"])
-        offer = await open_packet(
-            session, room_id=room.id, currency=form.currency, total=form.sum, shares=form.shares, least=form.least,
-            threshold=form.threshold, word=word, minutes=form.minutes, now=utc_now(),
-        )  # fmt: skip
-        return _json({"offer": offer.id}, 201)
-
-
 async def draw(request: Request) -> Response:
     """POST /v1/rooms/{room}/draws."""
     await security.staff(request, "draw.open")
     form = await security.body(request, forms.DrawForm)
-    word = _sayable(request, form.word)
+    word = acts.sayable(form.word, request.state.settings)
     async with request.state.db.begin() as session:
         room = await queries.live_room(session, request.path_params["room"])
         found = await open_draw(
@@ -155,27 +139,6 @@ async def draw_close(request: Request) -> Response:
     await security.body(request, forms.Nothing)
     async with request.state.db.begin() as session:
         return _json({"draw": (await close_draw(session, request.path_params["id"], utc_now())).id})
-
-
-def _sayable(request: Request, given: str) -> str:
-    """A word viewers are asked to say, as their comments will have it. Refusal(BAD_REQUEST field word): no comment may contain it."""
-    config = request.state.settings
-    word = rules.clean(given)
-    words = rules.fold_words([*rules.WORDS, *config.comment_words.split(",")])
-    why = rules.fault(word, config.comment_max_characters, words) if given else None
-    if why is not None:
-        raise Refusal(Code.BAD_REQUEST, field="word", why=f"cannot be said in the room: {why}")
-    return word
-
-
-async def teams(request: Request) -> Response:
-    """POST /v1/rooms/{room}/teams."""
-    await security.staff(request, "group.open")
-    form = await security.body(request, forms.TeamForm)
-    async with request.state.db.begin() as session:
-        room = await queries.live_room(session, request.path_params["room"])
-        offer = await open_teams(session, room_id=room.id, now=utc_now(), **form.model_dump())
-        return _json({"offer": offer.id}, 201)
 
 
 async def offers(request: Request) -> Response:
@@ -248,23 +211,8 @@ async def who_leads(request: Request) -> Response:
         return _json({"leaders": await leaders(session)})
 
 
-async def leader_group(request: Request) -> Response:
-    """POST /v1/rooms/{room}/leader-groups."""
-    await security.staff(request, "group.open")
-    form = await security.body(request, forms.LeaderGroupForm)
-    config = request.state.settings
-    async with request.state.db.begin() as session:
-        room = await queries.live_room(session, request.path_params["room"])
-        offer = await open_leader_group(
-            session, room_id=room.id, hold_seconds=config.hold_seconds, floor_seconds=config.hold_floor_seconds, now=utc_now(),
-            **form.model_dump(),
-        )  # fmt: skip
-        return _json({"offer": offer.id}, 201)
-
-
 routes = [
     Route("/v1/leaders", who_leads, methods=["GET"]),
-    Route("/v1/rooms/{room}/leader-groups", leader_group, methods=["POST"]),
     Route("/v1/rooms", list_rooms, methods=["GET"]),
     Route("/v1/rooms", create, methods=["POST"]),
     Route("/v1/rooms/{room}", show, methods=["GET"]),
@@ -272,11 +220,12 @@ routes = [
     Route("/v1/rooms/{room}/start", start, methods=["POST"]),
     Route("/v1/rooms/{room}/stop", stop, methods=["POST"]),
     Route("/v1/rooms/{room}/pin", pin, methods=["POST"]),
-    Route("/v1/rooms/{room}/sales", _opening("sale"), methods=["POST"]),
-    Route("/v1/rooms/{room}/coupons", _opening("coupon"), methods=["POST"]),
-    Route("/v1/rooms/{room}/groups", _opening("group"), methods=["POST"]),
-    Route("/v1/rooms/{room}/teams", teams, methods=["POST"]),
-    Route("/v1/rooms/{room}/packets", packet, methods=["POST"]),
+    Route("/v1/rooms/{room}/sales", _opening(acts.ACTS["sale"], "sale.open"), methods=["POST"]),
+    Route("/v1/rooms/{room}/coupons", _opening(acts.ACTS["coupon"], "coupon.open"), methods=["POST"]),
+    Route("/v1/rooms/{room}/groups", _opening(acts.ACTS["group"], "group.open"), methods=["POST"]),
+    Route("/v1/rooms/{room}/teams", _opening(acts.TEAMS, "group.open"), methods=["POST"]),
+    Route("/v1/rooms/{room}/leader-groups", _opening(acts.LEADER_GROUP, "group.open"), methods=["POST"]),
+    Route("/v1/rooms/{room}/packets", _opening(acts.PACKET, "packet.open"), methods=["POST"]),
     Route("/v1/rooms/{room}/draws", draw, methods=["POST"]),
     Route("/v1/draws/{id:int}/close", draw_close, methods=["POST"]),
     Route("/v1/rooms/{room}/offers", offers, methods=["GET"]),

@@ -6,7 +6,6 @@ A grant is always taken after its order's row, and several in one order of ids, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -16,17 +15,16 @@ from sqlmodel import col
 
 from live.catalog.queries import active_by_code, category_by_code
 from live.infra import outbox
-from live.infra.db import epoch_ms
 from live.offers.actions import open_offer
 from live.offers.rules import ANYWHERE
 from live.offers.tables import Offer
-from live.promotions.actions import end_kind, refuse
+from live.promotions.actions import card, end_kind, refuse
 from live.promotions.coupon import rules
 from live.promotions.coupon.tables import CouponGrant
 from live.promotions.coupon.terms import held, stored, told
 from live.promotions.rules import closing, limits_fault
 from live.protocol.codes import Code, Refusal
-from live.protocol.events import CouponTerms, GrantView, Names, OfferView, view
+from live.protocol.events import GrantView, view
 
 
 async def open_coupon(
@@ -39,13 +37,6 @@ async def open_coupon(
     scope = await _scope(session, terms)
     zh, en = rules.title(terms)
 
-    def card(offer: Offer) -> OfferView:
-        return OfferView(
-            id=int(offer.id or 0), kind="coupon", phase="open", name=Names(zh=zh, en=en), picture="", fen=0, list_fen=0,
-            version=offer.price_version or 1, per_person=per_person, total=total, opens=epoch_ms(now),
-            closes=epoch_ms(offer.closes_at) if offer.closes_at else None, coupon=CouponTerms.model_validate(told(terms, scope)),
-        )  # fmt: skip
-
     return await open_offer(
         session,
         room_id=room_id,
@@ -55,7 +46,7 @@ async def open_coupon(
         per_person=per_person,
         stock={ANYWHERE: total},
         terms=stored(terms, scope),
-        view=card,
+        view=lambda offer: card(offer, total, name={"zh": zh, "en": en}, coupon=told(terms, scope)),
         closes_at=closing(now, minutes),
         hold_seconds=0,  # a claimed coupon is not held: it is theirs
         now=now,
@@ -99,8 +90,8 @@ async def lock(session: AsyncSession, grant_id: int, person: str, basket: rules.
     wanted = grants.get(grant_id)
     if wanted is None or wanted.person != person:
         raise Refusal(Code.COUPON_NOT_USABLE, why="unknown")
-    fresh = basket.new and not rules.welcomed([held(grant) for grant in grants.values() if grant.person == person], basket.no)
-    gain, why = rules.fits(held(wanted), replace(basket, new=fresh), now)
+    hand = [held(grant) for grant in grants.values() if grant.person == person]
+    gain, why = rules.fits(held(wanted), rules.as_of(basket, hand), now)
     if why is not None:
         raise Refusal(Code.COUPON_NOT_USABLE, why=why)
     for other in grants.values():

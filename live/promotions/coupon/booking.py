@@ -81,7 +81,7 @@ class CouponBooker:
         if not intents:
             return Sold({}, [])
         claimed = [(intent, intent.lines[0].offer) for intent in intents]
-        batches = {offer: _batch(offers[offer], now) for _, offer in claimed}
+        batches = {offer: _batch(offers[offer], now) for offer in {offer for _, offer in claimed}}
         grants = [Grant(intent.rid, intent.id, intent.person, batches[offer]) for intent, offer in claimed]
         ids = await write_grants(await driver(connection), grants, now)
         news = [grant_news(intent.person, ids[intent.rid], offer) for intent, offer in claimed]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -42,8 +41,7 @@ async def choice(session: AsyncSession, person: str, basket: rules.Basket, now: 
     query = select(CouponGrant).where(mine, col(CouponGrant.state).in_(("CLAIMED", "LOCKED")))
     grants = {grant.id: grant for grant in (await session.execute(query.order_by(col(CouponGrant.id).desc()).limit(MOST_HELD))).scalars()}
     hand = [held(grant) for grant in grants.values()]
-    fresh = basket.new and not rules.welcomed(hand, basket.no)
-    usable, others = rules.choose(hand, replace(basket, new=fresh), now)
+    usable, others = rules.choose(hand, rules.as_of(basket, hand), now)
     return {
         "best": usable[0][0].id if usable else None,
         "usable": [{**shape(grants[one.id]), "gain": gain} for one, gain in usable],

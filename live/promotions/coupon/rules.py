@@ -6,7 +6,7 @@ Whole fen throughout, rounded in one place (`discount`). A fault is (field, why)
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 Fault = tuple[str, str]
@@ -151,7 +151,7 @@ def discount(terms: Terms, lines: Sequence[Line]) -> int:
 
 def fits(held: Held, basket: Basket, now: datetime) -> tuple[int, str | None]:
     """(its discount on this order, None), or (0, why it cannot be used there):
-    locked, used, void, expired, group, audience, scope, threshold."""
+    locked, used, void, expired, group, stacking, audience, scope, threshold."""
     gain = discount(held.terms, basket.lines)
     if held.state == "LOCKED" and held.order == basket.no:
         return gain, None  # it was found good when it was locked, and the order's lines do not change
@@ -184,6 +184,11 @@ def over(until: datetime | None, now: datetime) -> bool:
 def welcomed(held: Iterable[Held], no: str) -> bool:
     """Whether another order than `no` has one of these new customer's coupons: two unpaid orders would else both be the first."""
     return any(one.terms.audience == "new" and one.order not in (None, no) for one in held)
+
+
+def as_of(basket: Basket, held: Iterable[Held]) -> Basket:
+    """The basket with what its buyer's hand says of who is new."""
+    return replace(basket, new=basket.new and not welcomed(held, basket.no))
 
 
 def choose(held: Collection[Held], basket: Basket, now: datetime) -> tuple[list[tuple[Held, int]], list[tuple[Held, str]]]:

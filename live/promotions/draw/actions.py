@@ -15,12 +15,13 @@ from sqlmodel import col
 
 from live.infra import outbox
 from live.infra.db import driver, epoch_ms
+from live.people.rules import masked
+from live.people.sharing.queries import names as names_of
 from live.promotions.actions import refuse
 from live.promotions.coupon import rules as coupons
 from live.promotions.coupon.booking import Batch, Grant, write_grants
 from live.promotions.draw import queries, rules
 from live.promotions.draw.tables import Draw, DrawEntry
-from live.promotions.red_packet.rules import masked
 from live.promotions.rules import limits_fault
 from live.protocol.codes import Code, Refusal
 from live.protocol.events import DrawDone, DrawOpened, DrawView, GrantView, Names, PrizeView, Won, event, view
@@ -91,7 +92,7 @@ async def draw_winners(session: AsyncSession, draw_id: int, now: datetime) -> li
     found.phase, found.drawn_at = "drawn", now
     await session.flush()
     winners = [people[ticket] for ticket in won]
-    names = await _names(session, winners)
+    names = await names_of(session, winners)
     listed = [Won(ticket=ticket, name=masked(names.get(people[ticket], ""))) for ticket in won]
     shown = _shown(found).model_copy(update={"entrants": len(people), "won": listed})
     done = event("draw.done", DrawDone(draw=draw_id, entrants=len(people), won=listed))
@@ -120,11 +121,6 @@ async def _hand_out(session: AsyncSession, found: Draw, winners: Sequence[str], 
 
 def _rid(found: Draw, person: str) -> str:
     return f"draw:{found.id}:{person}"
-
-
-async def _names(session: AsyncSession, people: Sequence[str]) -> dict[str, str]:
-    query = text("SELECT 'p:' || id, name FROM person WHERE 'p:' || id = ANY(:people)")
-    return {who: name for who, name in (await session.execute(query, {"people": list(people)})).all()}
 
 
 async def clear_draws(session: AsyncSession, before: datetime) -> int:

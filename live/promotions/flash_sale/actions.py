@@ -74,7 +74,7 @@ async def _end(session: AsyncSession, offer_id: int, now: datetime, asked: bool)
     if found is None:  # not a sale: its own kind's rules would be passed by
         return await end_kind(session, offer_id, "sale", now)
     offer = await lock_offer(session, offer_id)
-    stopped = offer.phase == "open" and rules.by_hand(offer.opens_at, offer.closes_at, now, asked)
+    stopped = rules.by_hand(offer.opens_at, offer.closes_at, now, asked)
     ended = await end_kind(session, offer_id, "sale", now, stopped=stopped)
     if stopped:
         found.stopped_at = now

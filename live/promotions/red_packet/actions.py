@@ -8,15 +8,13 @@ from datetime import datetime
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from live.infra.db import epoch_ms
 from live.offers.actions import open_offer
 from live.offers.rules import ANYWHERE, WORD
 from live.offers.tables import Offer
-from live.promotions.actions import end_kind, refuse
+from live.promotions.actions import card, end_kind, refuse
 from live.promotions.red_packet import rules
 from live.promotions.red_packet.tables import PacketShare
 from live.promotions.rules import closing, limits_fault
-from live.protocol.events import Names, OfferView, PacketTerms
 
 
 async def open_packet(
@@ -30,19 +28,12 @@ async def open_packet(
     refuse(rules.terms_fault(currency, total, shares, least, threshold, word), limits_fault(1, minutes))
     seed = seed or secrets.token_hex(16)
     zh, en = rules.title(currency, total)
-
-    def card(offer: Offer) -> OfferView:
-        return OfferView(
-            id=int(offer.id or 0), kind="packet", phase="open", name=Names(zh=zh, en=en), picture="", fen=0, list_fen=0,
-            version=offer.price_version or 1, per_person=1, total=shares, opens=epoch_ms(now),
-            closes=epoch_ms(offer.closes_at) if offer.closes_at else None,
-            packet=PacketTerms.model_validate({"currency": currency, "sum": total, "threshold": threshold, "word": bool(word)}),
-        )  # fmt: skip
-
+    shown = {"name": {"zh": zh, "en": en}, "packet": {"currency": currency, "sum": total, "threshold": threshold, "word": bool(word)}}
     terms = {"currency": currency, "sum": total, "least": least, "threshold": threshold, "seed": seed}
     offer = await open_offer(
         session, room_id=room_id, kind="packet", sku_id=None, fen=0, per_person=1, stock={ANYWHERE: shares},
-        terms=terms | ({WORD: word} if word else {}), view=card, closes_at=closing(now, minutes), hold_seconds=0, now=now,
+        terms=terms | ({WORD: word} if word else {}), view=lambda offer: card(offer, shares, **shown),
+        closes_at=closing(now, minutes), hold_seconds=0, now=now,
     )  # fmt: skip
     cut = rules.split(total, shares, least, threshold - 1 if threshold else total, seed)
     rows = [{"offer_id": offer.id, "number": number, "amount": amount} for number, amount in enumerate(cut, 1)]

@@ -1,4 +1,4 @@
-"""Books opened packets for the ledger: shares, and the points or coupons they are, in two statements for a whole batch.
+"""Books opened packets for the ledger: shares, and the points or coupons they are, in two or three statements for a whole batch.
 
 The k-th claim in the books takes the k-th share. A packet's allotment is locked by the ledger while it books, so nobody else counts then.
 """

@@ -7,8 +7,10 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from live.people.rules import masked
+from live.people.sharing.queries import names
 from live.promotions.red_packet.booking import body
-from live.promotions.red_packet.rules import LUCKIEST, masked
+from live.promotions.red_packet.rules import LUCKIEST
 from live.protocol.codes import Code, Refusal
 
 
@@ -35,7 +37,8 @@ async def report(session: AsyncSession, offer_id: int) -> dict[str, Any]:
     found = dict(row) | {"taken_sum": int(row["taken_sum"]), "luckiest": []}
     if found["phase"] == "ended" or found["taken"] == found["shares"]:
         lucky = (await session.execute(text(_LUCKY), {"o": offer_id, "most": LUCKIEST})).all()
-        found["luckiest"] = [{"name": masked(name or ""), "amount": amount} for name, amount in lucky]
+        called = await names(session, [person for person, _ in lucky])
+        found["luckiest"] = [{"name": masked(called.get(person, "")), "amount": amount} for person, amount in lucky]
     return found
 
 
@@ -43,5 +46,4 @@ _SHARE = "SELECT s.offer_id, s.amount, o.terms->>'currency', s.grant_id FROM pac
 _REPORT = """SELECT o.id AS offer, o.terms->>'currency' AS currency, CAST(o.terms->>'sum' AS bigint) AS sum, o.phase, count(*) AS shares,
   count(s.rid) AS taken, coalesce(sum(s.amount) FILTER (WHERE s.rid IS NOT NULL), 0) AS taken_sum
   FROM offer o JOIN packet_share s ON s.offer_id = o.id WHERE o.id = :o AND o.kind = 'packet' GROUP BY o.id"""
-_LUCKY = """SELECT p.name, s.amount FROM packet_share s LEFT JOIN person p ON s.person = 'p:' || p.id
-  WHERE s.offer_id = :o AND s.rid IS NOT NULL ORDER BY s.amount DESC, s.number LIMIT :most"""
+_LUCKY = "SELECT person, amount FROM packet_share WHERE offer_id = :o AND rid IS NOT NULL ORDER BY amount DESC, number LIMIT :most"

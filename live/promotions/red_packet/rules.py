@@ -73,8 +73,3 @@ def title(currency: str, total: int) -> tuple[str, str]:
     yuan, rest = divmod(total, 100)
     money = f"{yuan}.{rest:02d}" if rest else str(yuan)
     return f"红包雨 ¥{money} 优惠券", f"Red packets: ¥{money} in coupons"
-
-
-def masked(name: str) -> str:
-    """A name as strangers may read it in a list: its first character."""
-    return f"{name[:1]}**" if name else "**"

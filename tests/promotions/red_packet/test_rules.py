@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from live.promotions.red_packet.rules import masked, split, terms_fault, title
+from live.people.rules import masked
+from live.promotions.red_packet.rules import split, terms_fault, title
 
 
 @st.composite
