@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     # People
     token_seconds: int = 600  # a socket token lives 10 min and is refreshed in place; a leaked one soon ends
     staff_session_seconds: int = 12 * 3600  # one working day
+    guests_per_second: float = Field(default=20.0, gt=0)  # per address, in the long run …
+    guest_burst: int = Field(default=2_000, ge=1)  # … and at once: as many as may have sockets, for they all come when a show begins
+    logins_per_second: float = Field(default=5.0, gt=0)  # per address, a phone's code and the login with it are two; staff too
+    login_burst: int = Field(default=600, ge=1)  # a full classroom behind one address; per phone and per account there are stricter limits
 
     # Hub
     hubs: int = Field(default=1, ge=1, le=64)  # hub processes `live up` runs on one port: one core each; more than cores only adds reads

@@ -13,11 +13,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from live.infra import security
+from live.infra.admission import admit
 from live.infra.db import utc_now
 from live.infra.security import Identity
 from live.people import actions, queries, rules
 from live.people.sharing import api as sharing
 from live.people.staff import api as staff_api
+from live.people.staff.api import admit_login
 from live.people.tables import Person
 from live.protocol.codes import Code, Refusal
 
@@ -58,6 +60,8 @@ class PhoneLoginForm(PhoneForm):
 
 async def guest(request: Request) -> Response:
     """POST /v1/guest {name?} → {token, expires, you}."""
+    config = request.state.settings
+    await admit(request, "guest", config.guests_per_second, config.guest_burst)
     form = await security.body(request, GuestForm)
     sub = secrets.token_hex(8)
     name = rules.display_name(form.name) or f"游客 {sub[:4]}"
@@ -66,6 +70,7 @@ async def guest(request: Request) -> Response:
 
 async def login_wechat(request: Request) -> Response:
     """POST /v1/login/wechat {code, name?} → {token, expires, you}."""
+    await admit_login(request)
     form = await security.body(request, WechatForm)
     openid = await request.state.wechat.openid(form.code)
     async with request.state.db.begin() as session:
@@ -75,6 +80,7 @@ async def login_wechat(request: Request) -> Response:
 
 async def send_code(request: Request) -> Response:
     """POST /v1/login/phone/code {phone} → {sent, demo_code?}."""
+    await admit_login(request)
     phone = _phone(await security.body(request, PhoneForm))
     if request.state.settings.env != "demo":
         raise Refusal(Code.UNAVAILABLE, why="No SMS sender is connected yet; please log in with WeChat.")
@@ -85,6 +91,7 @@ async def send_code(request: Request) -> Response:
 
 async def login_phone(request: Request) -> Response:
     """POST /v1/login/phone {phone, code, name?} → {token, expires, you}. With a person's token, the phone becomes that person's."""
+    await admit_login(request)
     form = await security.body(request, PhoneLoginForm)
     phone = _phone(form)
     current = security.bearer(request) if "authorization" in request.headers else None

@@ -146,3 +146,20 @@ async def test_what_was_ended_is_not_refreshed(client: httpx2.AsyncClient, setti
     for each in (token, guest["token"], staff):
         answer = no(await client.post("/v1/token/refresh", headers={"authorization": f"Bearer {each}"}))
         assert answer == (401, {"code": "unauthorised", "retry": False})
+
+
+async def test_one_address_knocks_so_often_and_no_more(database: Database, redis: Redis, settings: Settings) -> None:
+    tight = {"guest_burst": 2, "login_burst": 3, "guests_per_second": 0.001, "logins_per_second": 0.001}
+    async with doors(database, redis, settings.model_copy(update=tight)) as client:
+        for _ in range(2):
+            assert (await client.post("/v1/guest", json={})).status_code == 200
+        status, refusal = no(await client.post("/v1/guest", json={}))
+        assert (status, refusal["code"], refusal["retry"]) == (429, "slow_down", True)
+        assert refusal["wait"] > 0
+        assert (await phone_login(client)).status_code == 200  # another door: a code, and the login
+        await client.post("/v1/staff/login", json={"account": "owner", "password": "wrong"})
+        for path, body in (
+            ("/v1/login/phone/code", {"phone": PHONE}), ("/v1/login/phone", {"phone": PHONE, "code": "000000"}),
+            ("/v1/login/wechat", {"code": "x"}), ("/v1/staff/login", {"account": "owner", "password": "wrong"}),
+        ):  # fmt: skip
+            assert no(await client.post(path, json=body))[1]["code"] == "slow_down", path

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from live.infra import security
+from live.infra.admission import admit
 from live.infra.db import utc_now
 from live.people import queries, rules
 from live.people.queries import staff_view
@@ -80,9 +81,15 @@ class EditForm(AccountForm):
     disabled: bool | None = None
 
 
+async def admit_login(request: Request) -> None:
+    """Every login counts against its address, whoever logs in. Refusal(SLOW_DOWN wait)."""
+    await admit(request, "login", request.state.settings.logins_per_second, request.state.settings.login_burst)
+
+
 async def login(request: Request) -> Response:
     """POST /v1/staff/login {account, password} → {you, password_change?}, and the cookie."""
     security.same_site(request)  # or a foreign page could log somebody in as somebody else
+    await admit_login(request)
     form = await security.body(request, LoginForm)
     row = await actions.login(request.state.db, form.account.strip().lower(), form.password, utc_now())
     answer: dict[str, Any] = {"you": staff_view(row)}
