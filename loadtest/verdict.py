@@ -9,6 +9,10 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+import httpx2
+import psycopg
+from redis.exceptions import RedisError
+
 from loadtest.stage import StageError
 
 
@@ -23,7 +27,7 @@ def verdict(name: str, measure: Coroutine[Any, Any, dict[str, Any]], faults: Cal
         runner = uvloop.run
     try:
         report = runner(measure)
-    except (StageError, OSError, TimeoutError) as error:
+    except (StageError, OSError, TimeoutError, httpx2.HTTPError, psycopg.Error, RedisError) as error:
         print(f"{name}: {error or type(error).__name__}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
@@ -86,6 +87,7 @@ async def ask(tools: Tools, now: datetime) -> int:
         return 0
     known = await tools.redis.mget(list(silent))
     fresh = [(key, no) for (key, no), value in zip(silent.items(), known, strict=True) if value is None]
+    random.shuffle(fresh)  # one the provider has no answer for ends the run: it must not always be the same one's turn first
     for key, order_no in fresh[:ASKED_AT_ONCE]:
         state = await ask_provider(tools.db, tools.gateway, order_no, payment_arrived, now)
         await tools.redis.set(key, state, ex=ASKED_TTL_SECONDS)

@@ -40,9 +40,6 @@ class Simulator:
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        for trade in self.book.trades.values():
-            if trade.state == "USERPAYING":  # whoever was typing when we stopped has to begin again
-                trade.state = "NOTPAY"
         self.v3.resume()
         self.post.resume()
         yield

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from live.infra.db import Database
 from live.people import rules
-from live.people.queries import all_staff
+from live.people.queries import has_staff
 from live.people.staff import actions
 from live.people.staff.passwords import one_time_password, passwords
 from live.people.tables import Staff
@@ -28,7 +28,7 @@ async def beginning(database_url: str, web_url: str) -> str | None:
     db = Database(database_url, pool=1)
     try:
         async with db.begin() as session:
-            if await all_staff(session):
+            if await has_staff(session):
                 return None
     finally:
         await db.close()

@@ -103,7 +103,7 @@ async def pin(session: AsyncSession, room_id: str, offer_id: int | None) -> Room
 
 async def mute(session: AsyncSession, room_id: str, who: str, minutes: int | None, staff: int, now: datetime) -> None:
     """This viewer may not comment for so many minutes (None: for good)."""
-    await queries.room(session, room_id)
+    await queries.room(session, room_id, lock="update")  # two moderators at once: the second finds the first's row
     until = None if minutes is None else now + timedelta(minutes=minutes)
     await session.merge(Mute(room_id=room_id, who=who, until=until, by_staff=staff))
     await session.flush()
@@ -112,7 +112,7 @@ async def mute(session: AsyncSession, room_id: str, who: str, minutes: int | Non
 
 async def unmute(session: AsyncSession, room_id: str, who: str) -> None:
     """This viewer may comment again."""
-    await queries.room(session, room_id)
+    await queries.room(session, room_id, lock="update")
     found = await session.get(Mute, (room_id, who))
     if found is not None:
         await session.delete(found)

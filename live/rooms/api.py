@@ -92,9 +92,10 @@ async def stop(request: Request) -> Response:
     await security.body(request, forms.Nothing)
     now = utc_now()
     async with request.state.db.begin() as session:
-        for offer in await actions.begin_stop(session, request.path_params["room"]):
-            await END[offer.kind](session, int(offer.id or 0), now)
+        offers = await actions.begin_stop(session, request.path_params["room"])
         await close_room(session, request.path_params["room"], now)
+        for offer in offers:
+            await END[offer.kind](session, int(offer.id or 0), now)
         return _json(queries.view(await actions.stop_room(session, request.path_params["room"], now)))
 
 

@@ -24,7 +24,7 @@ def may_go(phase: str, to: str) -> bool:
 def clean(text: str) -> str:
     """A comment as it is shown: composed, without control, zero-width and direction characters, single spaces."""
     composed = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
-    kept = "".join(c if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn") else " " for c in composed if c != "\u200d")
+    kept = "".join(c if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn") else " " for c in composed)
     return _SPACES.sub(" ", kept).strip()
 
 

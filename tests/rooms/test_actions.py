@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -119,6 +120,18 @@ async def test_acts_reach_the_screens_in_order(database: Database, redis: Redis)
         await actions.unmute(session, "r1", "p:1")
     await book_all(ledger)
     assert await redis.hgetall(room_key("r1", "muted")) == {}
+
+
+async def test_many_moderators_mute_one_person_at_once(database: Database) -> None:
+    await make_shop(database)
+
+    async def mute(staff: int) -> None:
+        async with database.begin() as session:
+            await (actions.mute(session, "r1", "p:1", staff, staff, NOW) if staff % 3 else actions.unmute(session, "r1", "p:1"))
+
+    await asyncio.gather(*(mute(staff) for staff in range(1, 13)))
+    told = [act["muted"]["p:1"] for act in await acts(database) if act["muted"]]
+    assert len(told) == 12
 
 
 async def test_a_show_is_started_and_stopped_once(database: Database) -> None:

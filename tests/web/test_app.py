@@ -149,6 +149,22 @@ async def test_metrics_are_for_loopback_or_whoever_has_the_token(
         assert ("process_" in answer.text) is (status == 200)
 
 
+async def test_metrics_are_not_for_whoever_comes_by_a_proxy_on_this_machine(doors: Doors) -> None:
+    assert (await doors.client.get("/metrics", headers={"x-forwarded-for": "203.0.113.9"})).status_code == 403
+
+
+async def test_a_redis_that_forbids_config_is_ready(settings: Settings, database: Database, redis: Redis) -> None:
+    await redis.acl_setuser("hosted", enabled=True, nopass=True, categories=["+@all"], commands=["-config"], keys=["*"], channels=["*"])
+    try:
+        url = settings.redis_url or ""
+        hosted = settings.model_copy(update={"redis_url": f"{url}{'&' if '?' in url else '?'}username=hosted&password=any"})
+        async with open_doors(hosted, database) as doors:
+            status, answer = await doors.ask("GET", "/readyz")
+            assert (answer["checks"]["redis"], answer["appendfsync"]) == (True, "unknown"), status
+    finally:
+        await redis.acl_deluser("hosted")
+
+
 async def test_media_gives_files_below_its_folder_only(doors: Doors, home: Path) -> None:
     media = home / "media"
     (media / "hls").mkdir(parents=True)

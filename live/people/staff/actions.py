@@ -26,10 +26,16 @@ STORE_KEY = "fk_staff_store_location"
 
 
 async def login(db: Database, account: str, password: str, now: datetime) -> Staff:
-    """Who logs in. Raises Refusal(WRONG_LOGIN) or, after 5 wrong in a row, Refusal(LOCKED_OUT wait) with `wait` in seconds."""
+    """Who logs in. Raises Refusal(WRONG_LOGIN), (BUSY) or, after 5 wrong in a row, (LOCKED_OUT wait) with `wait` in seconds."""
     async with db.begin() as session:
         kept = await _count_try(session, account, now)
-    if not await passwords.matches(kept, password):
+    try:
+        right = await passwords.matches(kept, password)
+    except Refusal:  # BUSY: it was not looked at, so it was no wrong try either
+        async with db.begin() as session:
+            await _uncount_try(session, account)
+        raise
+    if not right:
         raise Refusal(Code.WRONG_LOGIN)
     async with db.begin() as session:
         return await _forgive(session, account, kept or "")
@@ -127,6 +133,11 @@ async def _count_try(session: AsyncSession, account: str, now: datetime) -> str 
     return kept
 
 
+async def _uncount_try(session: AsyncSession, account: str) -> None:
+    fewer = func.greatest(col(Staff.failures) - 1, 0)
+    await session.execute(update(Staff).where(col(Staff.account) == account).values(failures=fewer, locked_until=None))
+
+
 async def _forgive(session: AsyncSession, account: str, kept: str) -> Staff:
     row = await _locked(session, account)
     if row.disabled or row.password_hash != kept:
@@ -141,11 +152,6 @@ async def _locked(session: AsyncSession, account: str) -> Staff:
     if row is None:
         raise Refusal(Code.NOT_FOUND, field="account")
     return row
-
-
-async def count(session: AsyncSession) -> int:
-    """How many accounts there are."""
-    return (await session.execute(select(func.count()).select_from(Staff))).scalar_one()
 
 
 def _check_role(role: str, store: str | None) -> None:

@@ -70,8 +70,9 @@ async def close_draw(session: AsyncSession, draw_id: int, now: datetime) -> Draw
 
 async def close_room(session: AsyncSession, room_id: str, now: datetime) -> None:
     """The show ends: so do its draws."""
+    # All locked before the first is told: the room clock comes after every draw, as where one is closed or drawn alone.
     query = select(col(Draw.id)).where(col(Draw.room_id) == room_id, col(Draw.phase) == "open", col(Draw.closes_at) > now)
-    for draw_id in (await session.execute(query.order_by(col(Draw.id)))).scalars():
+    for draw_id in (await session.execute(query.order_by(col(Draw.id)).with_for_update())).scalars().all():
         await close_draw(session, int(draw_id or 0), now)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from live.infra.db import Database
 from live.people.staff import actions
-from live.people.staff.passwords import passwords
+from live.people.staff.passwords import MAX_WAITING, passwords
 from live.people.tables import Staff
 from live.protocol.codes import Code, Refusal
 from live.stock.actions import create_store
@@ -65,6 +65,17 @@ async def test_of_many_tries_at_once_only_five_are_checked(database: Database) -
     answers = await asyncio.gather(*(tried(database, f"guess {n}") for n in range(20)))
     assert sorted(answers, key=str) == [Code.LOCKED_OUT] * 15 + [Code.WRONG_LOGIN] * 5
     assert await tried(database, PASSWORD) is Code.LOCKED_OUT
+
+
+async def test_who_was_not_looked_at_for_the_line_was_full_did_not_try(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    await hire(database)
+    assert await tried(database, "wrong") is Code.WRONG_LOGIN
+    before = await rows(database)
+    monkeypatch.setattr(passwords, "_waiting", MAX_WAITING)  # somebody floods the door
+    assert [await tried(database, PASSWORD) for _ in range(7)] == [Code.BUSY] * 7
+    assert await rows(database) == before
+    monkeypatch.setattr(passwords, "_waiting", 0)
+    assert await tried(database, PASSWORD) is None
 
 
 async def test_a_locked_account_does_not_lock_another(database: Database) -> None:
