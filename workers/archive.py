@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import structlog
 from redis.asyncio import Redis
 from sqlalchemy import func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,6 +14,8 @@ from sqlmodel import col
 from live.infra.keys import room_key
 from live.rooms.tables import CommentRow, Room
 from workers.tools import Tools
+
+log = structlog.get_logger("worker")
 
 BATCH = 1000  # comments a transaction
 AFTER_CLOSE = timedelta(hours=1)  # a room that was just closed may still hold comments nobody archived
@@ -42,15 +45,16 @@ async def archived_until(tools: Tools, room: str, moment: datetime) -> bool:
     """Archive a room; whether every comment its stream holds from before this moment is in SQL now."""
     await archive_room(tools, room)
     async with tools.db.begin() as session:
-        last = await _last(session, room)
+        last, _ = await _last(session, room)
     after = await tools.redis.xrange(room_key(room, "chat:all"), f"({last}", "+", count=1)
     return not after or int(after[0][1][b"at"]) >= moment.timestamp() * 1000
 
 
-async def _last(session: AsyncSession, room: str) -> str:
-    """The stream id of the newest comment in SQL."""
-    newest = select(col(CommentRow.stream_id)).where(col(CommentRow.room_id) == room).order_by(col(CommentRow.id).desc()).limit(1)
-    return (await session.execute(newest)).scalar_one_or_none() or BEGIN
+async def _last(session: AsyncSession, room: str) -> tuple[str, str]:
+    """The stream id and the comment's own id of the newest in SQL."""
+    columns = select(col(CommentRow.stream_id), col(CommentRow.chat_id)).where(col(CommentRow.room_id) == room)
+    stream_id, chat_id = (await session.execute(columns.order_by(col(CommentRow.id).desc()).limit(1))).one_or_none() or (BEGIN, "c0-")
+    return stream_id, chat_id
 
 
 async def _batch(session: AsyncSession, redis: Redis, room: str) -> int:
@@ -58,10 +62,19 @@ async def _batch(session: AsyncSession, redis: Redis, room: str) -> int:
     lock = select(func.pg_try_advisory_xact_lock(func.hashtextextended(f"archive:{room}", 0)))
     if not (await session.execute(lock)).scalar_one():
         return 0
-    entries = await redis.xrange(room_key(room, "chat:all"), f"({await _last(session, room)}", "+", count=BATCH)
+    last, newest = await _last(session, room)
+    entries = await redis.xrange(room_key(room, "chat:all"), f"({last}", "+", count=BATCH)
     if entries:
+        lost = _number(entries[0][1][b"id"].decode()) - _number(newest) - 1
+        if lost > 0:  # below zero: the room was built anew and counts from the beginning
+            log.error("comments trimmed before they were archived", room=room, lost=lost)
         await session.execute(insert(CommentRow), [_row(room, stream_id, fields) for stream_id, fields in entries])
     return len(entries)
+
+
+def _number(chat_id: str) -> int:
+    """Comments of a room are numbered without gaps: `c<number>-<second>`."""
+    return int(chat_id[1:].partition("-")[0])
 
 
 def _row(room: str, stream_id: bytes, fields: dict[bytes, bytes]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from redis.asyncio import Redis
 from sqlalchemy import func, select
 from sqlmodel import col
+from structlog.testing import capture_logs
 
 from live.infra.db import Database
 from live.infra.keys import room_key
@@ -96,3 +97,18 @@ async def test_rooms_just_closed_are_archived_and_old_and_draft_ones_are_not_loo
     async with database.begin() as session:
         query = select(col(CommentRow.room_id), func.count()).group_by(col(CommentRow.room_id)).order_by(col(CommentRow.room_id))
         assert [tuple(row) for row in (await session.execute(query)).all()] == [("closed", 2), ("live", 2)]
+
+
+async def test_comments_trimmed_before_they_were_archived_are_said_to_be_lost(given: Tools, database: Database, redis: Redis) -> None:
+    await open_rooms(database, demo=("live", None))
+    with capture_logs() as logs:
+        await say(redis, 1, 5)
+        assert await archive(given, NOW) == 5
+        await say(redis, 6, 20)
+        await redis.xtrim(KEY, maxlen=3, approximate=False)
+        assert await archive(given, NOW) == 3
+        await redis.delete(KEY)  # built anew: it counts from the beginning
+        fields: Any = {"id": "c1", "who": "p:1", "name": "明", "text": "再来", "at": "1763798400123", "shown": "1", "demo": "0"}
+        await redis.xadd(KEY, fields, id="2000-1")
+        assert await archive(given, NOW) == 1
+    assert [line["lost"] for line in logs if line["log_level"] == "error"] == [17]

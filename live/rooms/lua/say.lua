@@ -1,6 +1,7 @@
 -- Comments enter the room: each once per client id, not from the muted, and within the room's budget for everybody's screen.
 -- The budget is fair per person: from half of it on, only those are let in who were not yet shown in this second.
--- Consoles and the archive get all of them; beyond the budget the sender is told.
+-- Consoles and the archive get all of them (the newest 100,000, minutes of a storm, for an archivist who is away); beyond the budget the
+-- sender is told.
 -- KEYS: meta, chat, chat:all, muted, this second's `shown` key (hash: person -> comments, '*' -> all), then the `say` key of each comment.
 -- ARGV: room, budget per second, JSON [[who, name, text, `1` from the demo's crowd]…]
 -- Answer: per comment {OK, id} | {MUTED} | {SLOW, wait ms}; a resend gets the first answer's id.
@@ -19,7 +20,7 @@ local function say(key, who, name, text, demo)
   local spent, mine = tonumber(facts[1] or 0), tonumber(facts[2] or 0)
   local shown = budget == 0 or (spent < budget and (mine == 0 or spent < budget / 2))
   local fields = {'id', id, 'who', who, 'name', name, 'text', text, 'at', now, 'shown', shown and '1' or '0', 'demo', demo}
-  if not refused then redis.call('XADD', ALL, 'MAXLEN', '~', 20000, '*', unpack(fields)) end
+  if not refused then redis.call('XADD', ALL, 'MAXLEN', '~', 100000, '*', unpack(fields)) end
   told = true
   if not shown then
     redis.call('SET', key, '-' .. id, 'EX', 60)
