@@ -87,6 +87,8 @@ async def _team_settle(tools: Tools, party_id: str) -> bool:
 async def _team_show(tools: Tools, offer_id: str) -> bool:
     """The room sees an offer's teams as they are now, under a version that rises with every change."""
     rows = [row for row, _ in await _undone(tools, SHOW, offer_id)]
+    if not rows:
+        return True  # an earlier job has shown it
     async with tools.db.begin() as session:
         room = (await session.execute(select(col(Offer.room_id)).where(col(Offer.id) == int(offer_id)))).scalar_one()
         await outbox.count(session, room, f"teams:{offer_id}", *await board(session, int(offer_id)))

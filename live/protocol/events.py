@@ -116,8 +116,6 @@ class PartyView(Facts):
     """One small team. `left`: seats neither paid nor held."""
 
     id: int
-    offer: int
-    room: str
     size: int
     paid: int
     held: int
@@ -127,10 +125,11 @@ class PartyView(Facts):
 
 
 class PartiesView(Facts):
-    """State key `teams:<id>`: the small teams of an offer. `paid` and `held` are seats of all of them that did not fail; `open`: the
-    newest that are not decided and whose opener has paid, full ones too."""
+    """State key `teams:<id>`: the small teams of an offer. `paid` and `held` are seats of all of them that did not fail; `open`: a few
+    of those whose opener has paid and that are not decided, first those with a seat left, then the newest."""
 
     filling: int
+    full: int  # of these: every seat is taken, and some wait for their payment
     made: int  # filled by the shop or not
     failed: int  # what nobody ever paid in is not counted
     paid: int

@@ -49,18 +49,16 @@ export function OpenTeams({ studio, onClose }) {
   <//>`;
 }
 
-const NONE = { filling: 0, made: 0, failed: 0, paid: 0, held: 0, open: [] };
+const NONE = { filling: 0, full: 0, made: 0, failed: 0, paid: 0, held: 0, open: [] };
 
 /** An offer's teams on its card: how many, the seats, and the newest that are not decided. */
 export function TeamCounts({ studio, offer }) {
   const board = studio.room.state.get(`teams:${offer.id}`) || NONE;
-  const full = board.open.filter((one) => one.left === 0).length;
   const cell = (key, n) => html`<span><b class="num">${n}</b><small>${t(key)}</small></span>`;
   return html`<div class="team">
-    <p class="tiny muted">${t("console.team_terms", offer.teams)}</p>
-    <div class="count-row">${cell("console.teams_filling", board.filling)}${cell("console.teams_made", board.made)}${cell("console.teams_failed", board.failed)}${cell("console.team_seats_paid", board.paid)}${cell("console.team_seats_held", board.held)}</div>
+    <p class="tiny muted">${t("console.team_terms", offer.teams)} ${t("console.team_seats", board)}</p>
+    <div class="count-row">${cell("console.teams_filling", board.filling)}${cell("console.teams_full", board.full)}${cell("console.teams_made", board.made)}${cell("console.teams_failed", board.failed)}</div>
     ${board.open.slice(0, 4).map((one) => html`<div key=${one.id} class="team-row"><span class="small">${t("console.team_no", one)}</span>
       <${Bar} size=${one.size} solid=${one.paid} light=${one.held} label=${t("console.team_bar", one)} /><span class=${cls("small num", one.left === 0 && "is-past")}>${one.paid}${one.held > 0 && `+${one.held}`} / ${one.size}</span></div>`)}
-    ${full > 0 && html`<p class="tiny muted">${t("console.teams_full", { n: full })}</p>`}
   </div>`;
 }

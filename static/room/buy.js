@@ -76,7 +76,7 @@ export function BuySheet({ shop, id, team: asked = null, onClose }) {
       <${Verdict} tap=${tap} />
       ${view.team && html`<${TeamChoice} shop=${shop} view=${view} chosen=${joins} onChoose=${join} busy=${busy} />`}
       ${team && html`<div class="stack-tight"><${GroupBar} view=${view} team=${team} /><p class="small">${groupWords(team)}</p><p class="note">${t("group.explain", { n: team.minimum })}</p></div>`}
-      <div class="row between"><span class="field-label">${t("buy.qty")}</span><${Stepper} value=${count} most=${most} onChange=${setQty} label=${t("buy.qty")} /></div>
+      ${!view.team && html`<div class="row between"><span class="field-label">${t("buy.qty")}</span><${Stepper} value=${count} most=${most} onChange=${setQty} label=${t("buy.qty")} /></div>`}
       <fieldset class="stores" disabled=${busy}>
         <legend class="row between"><span class="field-label">${t("buy.store")}</span>
           ${!place && navigator.geolocation && !failed && html`<button type="button" class="btn btn-quiet btn-sm" onClick=${ask}>${t("buy.nearest")}</button>`}</legend>

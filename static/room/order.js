@@ -10,7 +10,7 @@ import { inWechat, wechatPay } from "./pay.js";
 import { OrderTeam } from "./team.js";
 
 const LOOK = 3_000; // ms between looks at an order that is being paid; the push usually comes first
-const REFUNDABLE = new Set(["PAID", "GROUP_WAIT", "ALLOCATED", "READY"]);
+const REFUNDABLE = new Set(["PAID", "ALLOCATED", "READY"]);
 const TONE = { AWAIT_PAY: "chip-warn", CLOSING: "chip-warn", READY: "chip-good", ALLOCATED: "chip-good", PAID: "chip-good", GROUP_WAIT: "chip-accent", COLLECTED: "chip-good", REFUNDING: "chip-accent" };
 const path = (no, verb = "") => `/v1/me/orders/${encodeURIComponent(no)}${verb}`;
 

@@ -35,8 +35,9 @@ export class Teams {
   /** A team that the room shows now. */
   pushed(id) {
     for (const [key, { open }] of this.shop.live.state) {
-      const found = key.startsWith("teams:") && open.find((one) => one.id === id);
-      if (found) {
+      const shown = key.startsWith("teams:") && open.find((one) => one.id === id);
+      if (shown) {
+        const found = { ...shown, offer: Number(key.slice("teams:".length)), room: this.shop.id };
         this.asked.set(id, found); // the last that is known, once the room shows it no more
         return found;
       }
@@ -103,14 +104,14 @@ export function TeamCard({ shop, button }) {
   const board = shop.teams.board(view.id);
   const mine = shop.teams.mine(view.id);
   const team = mine && (shop.teams.of(mine.team.id) || mine.team);
-  const row = (one, text, act) => html`<li key=${one.id} class="row between"><span class="small"><b>${t("team.no", one)}</b> ${words(one)}${one.state === "filling" && html` · <${Countdown} until=${one.closes} skew=${shop.live.skew} />`}</span>
+  const row = (one, text, act) => html`<li key=${one.id} class="row between"><span class="small"><b>${t("team.no", one)}</b> · ${words(one)}${one.state === "filling" && html` · <${Countdown} until=${one.closes} skew=${shop.live.skew} />`}</span>
     <button type="button" class="btn btn-sm" onClick=${act} aria-label=${`${text} ${t("team.no", one)}`}>${text}</button></li>`;
   return html`<section class="group teams" key=${view.id} aria-label=${t("team.title")}>
     <div class="row between"><p class="group-name"><span class="chip chip-accent">${t("team.size", view.team)}</span><span>${pick(view.name)}</span></p>
       <span class="group-price"><${Price} fen=${view.fen} was=${view.list_fen} /></span></div>
     <ul class="team-rows">${mine ? row(team, t("team.mine"), () => shop.open("order", { no: mine.no }))
       : shop.teams.joinable(view.id).slice(0, ON_CARD).map((one) => row(one, t("team.join"), () => shop.open("team", { id: one.id })))}</ul>
-    <div class="row between"><p class="group-next">${t("team.sums", { filling: board?.filling ?? 0, made: board?.made ?? 0 })}${view.closes && html` · <${Countdown} until=${view.closes} skew=${shop.live.skew} />`}</p>${!mine && button(offer)}</div>
+    <div class="row between"><p class="group-next">${board && board.filling + board.made > 0 ? t("team.sums", board) : t("team.first")}${view.closes && html` · <${Countdown} until=${view.closes} skew=${shop.live.skew} />`}</p>${!mine && button(offer)}</div>
   </section>`;
 }
 

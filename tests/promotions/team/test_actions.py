@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from live.infra.db import epoch_ms
-from live.offers.parties.queries import board, boards
+from live.offers.parties.queries import SHOWN, board, boards
 from live.offers.parties.rules import SHOW
 from live.offers.rules import Intent
 from live.offers.tables import Offer
@@ -211,16 +211,15 @@ async def test_the_board_shows_the_newest_undecided_teams_and_counts_every_chang
     third = await join(shop, offer, "p:3")  # nobody sees a team before its opener has paid
     version, shown = await picture(shop, offer)
     assert [one.pop("id") for one in shown["open"]] == [other, team]
-    about = {"offer": offer.id, "room": ROOM, "size": 2, "paid": 1, "held": 0, "left": 1}
+    about = {"size": 2, "paid": 1, "held": 0, "left": 1}
     assert shown["open"] == [about | {"state": "filling", "closes": epoch_ms(after(minutes=30))}] * 2
-    assert (version, {name: shown[name] for name in ("filling", "made", "failed", "paid", "held")}) == (
-        5, {"filling": 2, "made": 0, "failed": 0, "paid": 2, "held": 1},
-    )  # fmt: skip
+    assert shown | {"open": []} == {"filling": 2, "full": 0, "made": 0, "failed": 0, "paid": 2, "held": 1, "open": []}
+    assert version == 5
     await cancel(shop.db, shop.provider, "p:3", third, NOW)
     await join(shop, offer, "p:4", team)
     await clock(shop, minutes=31)
     version, shown = await picture(shop, offer)
-    assert (version, shown["failed"], shown["filling"]) == (9, 1, 1)  # what nobody paid in is no failed team
+    assert (version, shown["failed"], shown["filling"], shown["full"]) == (9, 1, 1, 1)  # what nobody paid in is no failed team
     assert [(one["id"], one["held"], one["left"], one["state"]) for one in shown["open"]] == [(team, 1, 0, "closing")]
     async with shop.db.connection() as connection:
         assert await boards(connection, ROOM) == {f"teams:{offer.id}": (version, shown)}
@@ -233,3 +232,14 @@ async def test_what_is_not_sound_is_refused_and_changes_nothing(shop: Shop) -> N
         await teams(shop, size=13)
     assert (refused.value.code, refused.value.facts["field"]) == (Code.BAD_REQUEST, "size")
     assert await shop.everything() == before
+
+
+async def test_a_team_with_a_seat_left_is_shown_before_newer_ones_that_are_full(shop: Shop) -> None:
+    offer = await teams(shop, size=2, stock={"S1": 2 * SHOWN + 2})
+    oldest, _ = await opened(shop, offer, "p:1000")
+    for n in range(SHOWN):
+        team, _ = await opened(shop, offer, f"p:{n}")
+        await join(shop, offer, f"p:{100 + n}", team)
+    _, shown = await picture(shop, offer)
+    assert [one["id"] for one in shown["open"]] == [oldest, *range(oldest + SHOWN, oldest + 1, -1)]
+    assert (shown["filling"], shown["full"]) == (SHOWN + 1, SHOWN)
