@@ -56,7 +56,7 @@ export function TeamCounts({ studio, offer }) {
   const board = studio.room.state.get(`teams:${offer.id}`) || NONE;
   const cell = (key, n) => html`<span><b class="num">${n}</b><small>${t(key)}</small></span>`;
   return html`<div class="team">
-    <p class="tiny muted">${t("console.team_terms", offer.teams)} ${t("console.team_seats", board)}</p>
+    <p class="tiny muted">${t("console.team_terms", offer.teams)} · ${t("console.team_seats", board)}</p>
     <div class="count-row">${cell("console.teams_filling", board.filling)}${cell("console.teams_full", board.full)}${cell("console.teams_made", board.made)}${cell("console.teams_failed", board.failed)}</div>
     ${board.open.slice(0, 4).map((one) => html`<div key=${one.id} class="team-row"><span class="small">${t("console.team_no", one)}</span>
       <${Bar} size=${one.size} solid=${one.paid} light=${one.held} label=${t("console.team_bar", one)} /><span class=${cls("small num", one.left === 0 && "is-past")}>${one.paid}${one.held > 0 && `+${one.held}`} / ${one.size}</span></div>`)}
