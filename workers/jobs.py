@@ -12,9 +12,13 @@ from sqlalchemy import ARRAY, BigInteger, Text, bindparam, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col
 
+from live.infra import outbox
 from live.infra.db import utc_now
 from live.infra.jobs import Retry, again, function_of
 from live.infra.tables import Outbox
+from live.offers.parties.queries import board
+from live.offers.parties.rules import SHOW
+from live.offers.tables import Offer
 from live.orders.actions import settle_group, settle_team
 from live.pickup import actions as pickup
 from live.promotions.group_buy.actions import close_team
@@ -80,6 +84,18 @@ async def _team_settle(tools: Tools, party_id: str) -> bool:
     return True
 
 
+async def _team_show(tools: Tools, offer_id: str) -> bool:
+    """The room sees an offer's teams as they are now, under a version that rises with every change."""
+    rows = [row for row, _ in await _undone(tools, SHOW, offer_id)]
+    if not rows:
+        return True  # an earlier job has shown it
+    async with tools.db.begin() as session:
+        room = (await session.execute(select(col(Offer.room_id)).where(col(Offer.id) == int(offer_id)))).scalar_one()
+        await outbox.count(session, room, f"teams:{offer_id}", *await board(session, int(offer_id)))
+    await _done(tools, rows)
+    return True
+
+
 async def _ticket_void(tools: Tools, order_no: str) -> bool:
     """The tickets of an order whose money goes back leave the queue."""
     rows = [row for row, _ in await _undone(tools, "ticket.void", order_no)]
@@ -109,6 +125,7 @@ TOPICS: dict[str, Work] = {
     "group.close": _group_close,
     "group.settle": _group_settle,
     "team.settle": _team_settle,
+    SHOW: _team_show,
     "ticket.void": _ticket_void,
     "comment.withdraw": _comment_withdraw,
 }

@@ -13,6 +13,7 @@ from live.infra.db import Database
 from live.infra.observe import set_up_logs
 from live.infra.redis import connect, connect_buying
 from live.offers.ledger import Hands, Ledger
+from live.offers.parties.queries import boards
 from live.offers.waitlist.queries import lines
 from live.orders.booking import OrderBooker
 from live.promotions.coupon.booking import CouponBooker
@@ -24,8 +25,9 @@ from live.settings import settings
 
 
 async def facts(connection: AsyncConnection, room: str) -> tuple[dict[str, int], dict[str, tuple[int, dict[str, Any]]]]:
-    """What a rebuilt room needs besides stock: who is muted, the bars of its teams, and the lines before what is sold out."""
-    return await muted(connection, room), await bars(connection, room) | await lines(connection, room)
+    """What a rebuilt room needs besides stock: who is muted, the bars of groups, the small teams, the lines before what is sold out."""
+    shown = await bars(connection, room) | await boards(connection, room) | await lines(connection, room)
+    return await muted(connection, room), shown
 
 
 def hands() -> Hands:

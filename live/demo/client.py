@@ -234,15 +234,17 @@ class Viewer:
         return int((await self.doors.get("/v1/me/points", token=self.token))["points"])
 
     async def buy(
-        self, offer: int, at: list[str], *, qty: int = 1, tap: str | None = None, version: int | None = None, resent: bool = False
-    ) -> dict[str, Any]:
+        self, offer: int, at: list[str], *, qty: int = 1, tap: str | None = None, version: int | None = None, resent: bool = False,
+        team: int | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
         """Buy at the first of these stores that has it: `{no, fen, pay_until}`.
 
-        `version`: the price seen, else the newest. `resent`: this tap was sent before. Raises RefusedError.
+        `version`: the price seen, else the newest. `resent`: this tap was sent before. `team`: the small team to join, else one is
+        opened where the offer has such. Raises RefusedError.
         """
         seen = version if version is not None else self.mirror.offer(offer).get("version", 1)
         lines = [{"offer": offer, "qty": qty, "version": seen}]
-        return dict((await self._tap("buy", {"lines": lines, "at": at}, tap or key(), 2 if resent else 1))["order"])
+        return dict((await self._tap("buy", {"lines": lines, "at": at, "team": team}, tap or key(), 2 if resent else 1))["order"])
 
     async def _tap(self, kind: str, data: dict[str, Any], tap: str, tries: int) -> dict[str, Any]:
         """One tap to its end, however often it is sent: never two orders, never one lost."""

@@ -96,7 +96,7 @@ class Member:
             return
         places = [place for place, left in mirror.left(card["id"]).items() if left > 0]
         self.chance.shuffle(places)
-        order = await self.viewer.buy(card["id"], places)
+        order = await self.viewer.buy(card["id"], places, team=self._team(card))
         await self._settle(order, card["kind"])
 
     def _fair(self, card: dict[str, Any]) -> bool:
@@ -104,8 +104,14 @@ class Member:
         mirror, offer = self.viewer.mirror, card["id"]
         if offer in self.taken or sum(mirror.left(offer).values()) <= KEPT * card["total"]:
             return False
+        if card["team"]:
+            return True
         team = mirror.team(offer)
         return card["kind"] != "group" or (team.get("state") == "filling" and team["paid"] + team["held"] < SEATS * team["size"])
+
+    def _team(self, card: dict[str, Any]) -> int | None:
+        """The small team to join: the oldest that lacks somebody; None opens one."""
+        return min((one["id"] for one in self.viewer.mirror.teams(card["id"]).get("open", ()) if one["left"] > 0), default=None)
 
     async def _settle(self, order: dict[str, Any], kind: str) -> None:
         await asyncio.sleep(self.chance.uniform(2, 8))

@@ -28,6 +28,8 @@ SALE_MINUTES, GROUP_MINUTES, COUPON_MINUTES = 8, 6, 1
 WAIT = 15  # seconds a sale is counted down to: long enough to be seen, short enough not to bore
 STORES, UNITS = 4, 12  # stores of an offer and its units at each
 SHARE = 4  # an offer takes at most one part in so many of what a store has free
+TEAM = {"size": 3, "team_minutes": 4, "minutes": 10}  # of small teams: short clocks, so that some are seen to fail
+TEAM_PART = 0.7  # of the shop's price
 GROUP = {"size": 24, "minimum": 6}
 STEPS = ((0, 0.88), (6, 0.78), (12, 0.68))  # paid seats, part of the shop's price
 COUPONS = ((500, 3000), (1000, 6000), (1500, 9900), (2000, 15000))  # off, threshold (fen)
@@ -66,15 +68,17 @@ class Keeper:
             self.still_until = now + STILL_SECONDS
         if now < self.still_until:
             return
-        running = {kind: [one["view"] for one in offers if _open(one, kind)] for kind in ("sale", "group", "coupon")}
+        running = {kind: [one["view"] for one in offers if _open(one, kind)] for kind in ("sale", "group", "team", "coupon")}
         if not running["sale"]:
             await self._open_sale()
         elif not running["group"]:
             await self._open_group()
+        elif not running["team"]:
+            await self._open_teams()
         elif not running["coupon"] and now >= self.next_coupon:
             await self._drop_coupon(now)
         elif now >= self.next_pin:
-            await self._pin([*running["sale"], *running["group"]], now)
+            await self._pin([*running["sale"], *running["group"], *running["team"]], now)
 
     def somebody_acted(self, offers: list[dict[str, Any]], pin: int | None, now_ms: int) -> bool:
         """Whether a person did something since the last look. The first look takes everything as it is."""
@@ -111,6 +115,12 @@ class Keeper:
             tiers = [(seats, _part(fen, part)) for seats, part in STEPS]
             self._opened(await self.host.open_group(code, stock, tiers=tiers, minutes=GROUP_MINUTES, **GROUP))
 
+    async def _open_teams(self) -> None:
+        goods = await self._next_goods()
+        if goods is not None:
+            code, fen, stock = goods
+            self._opened(await self.host.open_teams(code, _part(fen, TEAM_PART), stock, **TEAM))
+
     async def _drop_coupon(self, now: float) -> None:
         off, threshold = COUPONS[self.drops % len(COUPONS)]
         self._opened(await self.host.open_coupon(off, threshold, 40, minutes=COUPON_MINUTES))
@@ -144,7 +154,9 @@ class Keeper:
 
 
 def _open(one: dict[str, Any], kind: str) -> bool:
-    return bool(one["view"]["kind"] == kind and one["view"]["phase"] == "open")
+    """A group of many small teams counts as the kind `team`."""
+    view = one["view"]
+    return bool(view["phase"] == "open" and ("team" if view.get("team") else view["kind"]) == kind)
 
 
 def _seen(view: dict[str, Any]) -> Seen:

@@ -44,6 +44,10 @@ class Mirror:
         """The bar of a group buy."""
         return self.value(f"team:{offer}") or {}
 
+    def teams(self, offer: int) -> dict[str, Any]:
+        """The small teams of an offer, as the room sees them."""
+        return self.value(f"teams:{offer}") or {}
+
     def open(self, kind: str) -> list[dict[str, Any]]:
         """Cards of open offers of a kind, newest first."""
         cards = [value for key, (_, value) in self.state.items() if key.startswith("offer:") and value]

@@ -19,7 +19,7 @@ import httpx2
 from websockets.exceptions import WebSocketException
 
 from live import launch
-from live.demo.acts import desk, giveaway, group, later, leader, plan, room, sale
+from live.demo.acts import desk, giveaway, group, later, leader, plan, room, sale, team
 from live.demo.acts.stage import FailedError, Stage, together
 from live.demo.client import LostError
 from live.demo.doors import Doors, LateError, RefusedError
@@ -103,6 +103,7 @@ async def _play(stage: Stage, guests: int) -> None:
     await group.play(stage)
     await giveaway.play(stage)
     await leader.play(stage)
+    await team.play(stage)
     await desk.play(stage)
     await sale.expire(stage)
     await room.close(stage)

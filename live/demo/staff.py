@@ -82,6 +82,13 @@ class Host(Member):
         body = {"sku": sku, "per_person": 1, "stock": dict(stock), "size": size, "minimum": minimum, "tiers": steps, "minutes": minutes}
         return int((await self.doors.post(f"/v1/rooms/{self.room}/groups", body))["offer"])
 
+    async def open_teams(
+        self, sku: str, fen: int, stock: Mapping[str, int], *, size: int, team_minutes: int, minutes: int | None = None
+    ) -> int:
+        """A group buy of many small teams, one seat each."""
+        body = {"sku": sku, "fen": fen, "stock": dict(stock), "size": size, "team_minutes": team_minutes, "minutes": minutes}
+        return int((await self.doors.post(f"/v1/rooms/{self.room}/teams", body))["offer"])
+
     async def open_packet(self, total: int, shares: int, *, word: str = "", minutes: int | None = None) -> int:
         """A red packet of so many points."""
         body = {"currency": "points", "sum": total, "shares": shares, "word": word, "minutes": minutes}

@@ -107,14 +107,19 @@ async def house(session: AsyncSession, room_id: str, entry: Mapping[str, Any]) -
     await _put(session, Outbox(kind="house", room_id=room_id, payload=dict(entry)))
 
 
-async def job(session: AsyncSession, topic: str, key: str, payload: Mapping[str, Any] | None = None, due: datetime | None = None) -> None:
+async def job(
+    session: AsyncConnection | AsyncSession, topic: str, key: str, payload: Mapping[str, Any] | None = None, due: datetime | None = None
+) -> None:
     """Work for a worker. `key` groups what one job takes together (a store, an order, a team)."""
-    row = Outbox(kind="job", topic=topic, key=key, payload=dict(payload or {}))
-    if due is not None:
-        row.due_at = due
-    session.add(row)
-    await session.flush()
+    values = {"t": topic, "k": key, "p": orjson.dumps(dict(payload or {})).decode(), "due": due}
+    await session.execute(_JOB, values)
     await session.execute(select(func.pg_notify(CHANNEL, f"job:{topic}:{key}")))
+
+
+_JOB = text(
+    "INSERT INTO outbox (kind, topic, key, payload, due_at)"
+    " VALUES ('job', :t, :k, CAST(:p AS jsonb), coalesce(CAST(:due AS timestamptz), now()))"
+)
 
 
 async def jobs(session: AsyncSession, topic: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> None:

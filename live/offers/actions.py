@@ -137,11 +137,13 @@ async def clear_shelf(session: AsyncSession, before: datetime) -> int:
     query = text(
         "SELECT o.room_id, o.id FROM offer o JOIN room_state s ON s.room_id = o.room_id AND s.key = 'offer:' || o.id"
         " LEFT JOIN team t ON t.offer_id = o.id WHERE o.phase = 'ended' AND o.closes_at < :before"
-        " AND coalesce(t.state, 'success') IN ('success', 'failed') ORDER BY o.room_id, o.id LIMIT 100"
+        " AND coalesce(t.state, 'success') IN ('success', 'failed')"
+        " AND NOT EXISTS (SELECT FROM party p WHERE p.offer_id = o.id AND p.state IN ('opening', 'filling', 'closing'))"
+        " ORDER BY o.room_id, o.id LIMIT 100"
     )
     rows = (await session.execute(query, {"before": before})).all()
     for room_id, offer_id in rows:
-        await outbox.act(session, room_id, state={f"{kind}:{offer_id}": None for kind in ("offer", "left", "team", "waitlist")})
+        await outbox.act(session, room_id, state={f"{kind}:{offer_id}": None for kind in ("offer", "left", "team", "teams", "waitlist")})
     return len(rows)
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from live.infra.db import epoch_ms
+from live.offers.parties.queries import parties
 from live.offers.tables import Fence
 from live.orders.rules import WHOLE
 from live.orders.tables import Order, OrderLine
@@ -50,7 +51,7 @@ async def by_rid(session: AsyncSession, rid: str) -> Order | None:
 
 async def shapes(session: AsyncSession, orders: Sequence[Order], pickup: PickupView) -> list[dict[str, Any]]:
     """Orders as the wire shows them: `{no, room, channel, state, version, fen, discount, payable, refunded, pay_until, created, store,
-    lines, coupon, refund, pickup}`, money in fen, times in epoch ms."""
+    lines, coupon, refund, pickup, team}`, money in fen, times in epoch ms; `team`: the small team it sits in, as `PartyView`."""
     if not orders:
         return []
     nos = [order.no for order in orders]
@@ -62,6 +63,7 @@ async def shapes(session: AsyncSession, orders: Sequence[Order], pickup: PickupV
         if kept is None or refund.cause in WHOLE or kept.cause not in WHOLE:
             refunds[refund.order_no] = refund  # the one that ends the order, else the newest
     tickets = await pickup(session, nos)
+    teams = await parties(session, (order.party_id for order in orders if order.party_id is not None))
     return [
         {
             "no": order.no,
@@ -80,6 +82,7 @@ async def shapes(session: AsyncSession, orders: Sequence[Order], pickup: PickupV
             "coupon": order.grant_id,
             "refund": _refund(refunds.get(order.no)),
             "pickup": tickets.get(order.no),
+            "team": None if order.party_id is None else teams[order.party_id],
         }
         for order in orders
     ]

@@ -112,6 +112,31 @@ class TeamView(Facts):
     state: Literal["filling", "closing", "success", "failed"]
 
 
+class PartyView(Facts):
+    """One small team. `left`: seats neither paid nor held."""
+
+    id: int
+    size: int
+    paid: int
+    held: int
+    left: int
+    state: Literal["opening", "filling", "closing", "success", "filled", "failed"]
+    closes: EpochMs | None  # None: its opener has not paid yet
+
+
+class PartiesView(Facts):
+    """State key `teams:<id>`: the small teams of an offer. `paid` and `held` are seats of all of them that did not fail; `open`: a few
+    of those whose opener has paid and that are not decided, first those with a seat left, then the newest."""
+
+    filling: int
+    full: int  # of these: every seat is taken, and some wait for their payment
+    made: int  # filled by the shop or not
+    failed: int  # what nobody ever paid in is not counted
+    paid: int
+    held: int
+    open: list[PartyView]
+
+
 class WaitlistView(Facts):
     """State key `waitlist:<id>`: the line before a sale that is sold out; a sale without this key has none."""
 
@@ -318,7 +343,8 @@ CRITICAL: dict[str, type[Facts]] = {
 }
 
 STATE: dict[str, type[Facts]] = {
-    "offer": OfferView, "left": LeftView, "team": TeamView, "waitlist": WaitlistView, "room": RoomView, "draw": DrawView,
+    "offer": OfferView, "left": LeftView, "team": TeamView, "teams": PartiesView, "waitlist": WaitlistView, "room": RoomView,
+    "draw": DrawView,
 }  # fmt: skip
 
 

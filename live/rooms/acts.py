@@ -85,7 +85,7 @@ async def _packet(session: AsyncSession, room_id: str, form: forms.PacketForm, c
 
 
 async def _teams(session: AsyncSession, room_id: str, form: forms.TeamForm, config: Settings, now: datetime) -> int | None:
-    return (await open_teams(session, room_id=room_id, now=now, **form.model_dump())).id
+    return (await open_teams(session, room_id=room_id, hold_seconds=config.hold_seconds, now=now, **form.model_dump())).id
 
 
 async def _leader_group(session: AsyncSession, room_id: str, form: forms.LeaderGroupForm, config: Settings, now: datetime) -> int | None:

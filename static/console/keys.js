@@ -25,7 +25,7 @@ export function useKeys(acts) {
 
 export const Key = ({ of }) => html`<kbd class="kbd" aria-hidden="true">${of}</kbd>`;
 
-const HELP = [["S", "sale"], ["C", "coupon"], ["G", "group"], ["H", "packet"], ["D", "draw"], ["N", "next"], ["R", "run"], ["P", "pin"], ["U", "unpin"], ["B", "begin"], ["F", "freeze"], ["?", "help"]];
+const HELP = [["S", "sale"], ["C", "coupon"], ["G", "group"], ["H", "packet"], ["D", "draw"], ["T", "teams"], ["N", "next"], ["R", "run"], ["P", "pin"], ["U", "unpin"], ["B", "begin"], ["F", "freeze"], ["?", "help"]];
 
 export function Help({ onClose }) {
   return html`<${Sheet} title=${t("console.keys")} onClose=${onClose}>

@@ -14,12 +14,13 @@ import { ChangePrice } from "./start.js";
 import { OpenGroup } from "./open-group.js";
 import { OpenPacket, OpenDraw } from "./open-giveaway.js";
 import { OpenLeaderGroup } from "./open-leader.js";
+import { OpenTeams } from "./open-team.js";
 import { Rooms } from "./rooms.js";
 import { RunPanel } from "./run-panel.js";
 import { startNext } from "./run-cue.js";
 import { useKeys, Help } from "./keys.js";
 
-const SHEETS = { sale: OpenSale, coupon: OpenCoupon, group: OpenGroup, packet: OpenPacket, draw: OpenDraw, leader: OpenLeaderGroup, stock: AddStock, run: RunPanel, price: ChangePrice };
+const SHEETS = { sale: OpenSale, coupon: OpenCoupon, group: OpenGroup, packet: OpenPacket, draw: OpenDraw, leader: OpenLeaderGroup, teams: OpenTeams, stock: AddStock, run: RunPanel, price: ChangePrice };
 const TABS = ["shelf", "comments", "figures", "refunds"];
 
 /** What a role may do here; the server has the last word. */
@@ -45,7 +46,7 @@ function Console({ studio, you }) {
   }, [studio]);
   const open = (kind, offer) => setSheet({ kind, offer });
   const run = may.run
-    ? { s: () => studio.plannable && open("sale"), c: () => studio.live && open("coupon"), g: () => studio.live && open("group"), h: () => studio.live && open("packet"), d: () => studio.live && open("draw"), r: () => open("run"), n: () => startNext(studio), b: () => toggle(studio), u: () => pinTo(studio, null),
+    ? { s: () => studio.plannable && open("sale"), c: () => studio.live && open("coupon"), g: () => studio.live && open("group"), h: () => studio.live && open("packet"), d: () => studio.live && open("draw"), t: () => studio.live && open("teams"), r: () => open("run"), n: () => startNext(studio), b: () => toggle(studio), u: () => pinTo(studio, null),
         p: () => { const next = nextPin(studio.offers(), studio.view.pin); if (next) pinTo(studio, next); } }
     : {};
   useKeys({ ...run, f: () => setFrozen((was) => !was), "?": () => setHelp(true), "？": () => setHelp(true) });

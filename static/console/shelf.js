@@ -7,6 +7,7 @@ import { Bar, Button, Countdown, Empty, Picture, Price, Spinner } from "/static/
 import { Key } from "./keys.js";
 import { Cue } from "./run-cue.js";
 import { Draws } from "./open-giveaway.js";
+import { TeamCounts } from "./open-team.js";
 
 const FACES = { coupon: "console.coupon_sign", packet: "console.packet_sign" }; // of what is claimed, and has no picture, price or payment
 const LOW = 0.2; // of the total: below this a store's stock is marked
@@ -27,6 +28,7 @@ export async function pinTo(studio, offer) {
   }
 }
 
+const formOf = (offer) => (offer.teams ? "teams" : offer.kind);
 const soon = (offer) => offer.state === "SCHEDULED" || offer.state === "COUNTDOWN";
 const endWord = (offer) => (soon(offer) ? "console.call_off" : offer.kind === "sale" ? "console.stop_sale" : "console.end");
 
@@ -41,7 +43,7 @@ function SaleState({ studio, offer }) {
 async function endIt(studio, offer) {
   const yes = await confirm({
     title: t("console.end_title", { name: pick(offer.name) }),
-    text: t(soon(offer) ? "console.end_planned" : `console.end_${offer.kind}`),
+    text: t(soon(offer) ? "console.end_planned" : `console.end_${formOf(offer)}`),
     yes: t(endWord(offer)),
     danger: true,
   });
@@ -98,7 +100,7 @@ function Card({ studio, offer, at, pinned, may, onStock, onPrice }) {
     <div class="offer-head">
       ${offer.kind in FACES ? html`<span class="picture ticket-face" aria-hidden="true">${t(FACES[offer.kind])}</span>` : html`<${Picture} src=${offer.picture} name=${pick(offer.name)} />`}
       <div class="grow">
-        <div class="row offer-tags"><span class=${`tag tag-${offer.kind}`}>${t(`console.kind.${offer.kind}`)}</span>
+        <div class="row offer-tags"><span class=${`tag tag-${offer.kind}`}>${t(`console.kind.${formOf(offer)}`)}</span>
           ${pinned && html`<span class="tag tag-pin">${t("console.pinned")}</span>`}
           ${offer.state ? html`<${SaleState} studio=${studio} offer=${offer} />` : html`
           ${open && offer.left === 0 && html`<span class="tag tag-bad">${t("console.sold_out")}</span>`}
@@ -110,6 +112,7 @@ function Card({ studio, offer, at, pinned, may, onStock, onPrice }) {
     </div>
     <${Count} offer=${offer} whole=${!may.run} />
     ${offer.team && html`<${Team} team=${offer.team} tiers=${offer.tiers} fen=${offer.team.fen ?? offer.fen} />`}
+    ${offer.teams && html`<${TeamCounts} studio=${studio} offer=${offer} />`}
     <${Places} offer=${offer} stores=${studio.place.stores} />
     ${may.run && open && html`<div class="offer-acts">
       <${Button} kind=${pinned ? "btn-soft" : ""} onPress=${() => pinTo(studio, pinned ? null : offer.id)}>${t(pinned ? "console.unpin" : "console.pin")}<//>
@@ -150,6 +153,7 @@ export function Shelf({ studio, may, onOpen, onStock, onPrice }) {
       <button type="button" class="btn launch-coupon" disabled=${!studio.live} onClick=${() => onOpen("packet")}>${t("console.open_packet")}<${Key} of="H" /></button>
       <button type="button" class="btn launch-group" disabled=${!studio.live} onClick=${() => onOpen("draw")}>${t("console.open_draw")}<${Key} of="D" /></button>
       <button type="button" class="btn launch-leader" disabled=${!studio.live} onClick=${() => onOpen("leader")}>${t("console.open_leader")}</button>
+      <button type="button" class="btn launch-group" disabled=${!studio.live} onClick=${() => onOpen("teams")}>${t("console.open_teams")}<${Key} of="T" /></button>
       <button type="button" class="btn btn-quiet launch-next" disabled=${!open.length} onClick=${() => pinTo(studio, nextPin(offers, studio.view.pin))}>${t("console.pin_next")}<${Key} of="P" /></button>
     </div>
     <${Cue} studio=${studio} onOpen=${() => onOpen("run")} />`}

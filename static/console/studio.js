@@ -173,7 +173,7 @@ export class Studio extends Listeners {
     return [...found.values()].sort((a, b) => rank(a) - rank(b) || b.id - a.id);
   }
 
-  /** A card: the view, `places` [{code, total (null: not told), left}], `total`, `left`, `taken`, `units` paid, `team`. */
+  /** A card: the view, `places` [{code, total (null: not told), left}], `total`, `left`, `taken`, `units` paid, `team`, or `teams`: the terms of small ones. */
   #offer(view, askedTeam) {
     const pushed = this.room.state.get(`left:${view.id}`)?.left;
     const asked = this.allotments.get(view.id) || [];
@@ -189,7 +189,7 @@ export class Studio extends Listeners {
     const left = places.length ? sum("left") : view.total;
     const total = asked.length ? sum("total") : Math.max(view.total, left);
     const state = view.kind === "sale" ? saleState({ ...view, phase }, left, this.room.now()) : null;
-    return { ...view, phase, state, places, total, left, taken: total - left, units, team: this.room.state.get(`team:${view.id}`) || askedTeam || null, waiting: this.room.state.get(`waitlist:${view.id}`)?.waiting ?? null };
+    return { ...view, phase, state, places, total, left, taken: total - left, units, team: this.room.state.get(`team:${view.id}`) || askedTeam || null, teams: view.team || null, waiting: this.room.state.get(`waitlist:${view.id}`)?.waiting ?? null };
   }
 
   // -- what the host does; each throws ApiRefusal --

@@ -16,8 +16,9 @@ import { WaitSheet } from "./wait.js";
 import { MineSheet } from "./mine.js";
 import { Identify } from "./identify.js";
 import { ShareButton, ShareSheet } from "./share.js";
+import { TeamCard, TeamSheet } from "./team.js";
 
-const SHEETS = { shelf: Shelf, buy: BuySheet, wait: WaitSheet, order: OrderSheet, refund: RefundSheet, mine: MineSheet, packet: PacketSheet, draw: DrawSheet, identify: Identify, share: ShareSheet };
+const SHEETS = { shelf: Shelf, buy: BuySheet, wait: WaitSheet, order: OrderSheet, refund: RefundSheet, mine: MineSheet, packet: PacketSheet, draw: DrawSheet, identify: Identify, share: ShareSheet, team: TeamSheet };
 const NEWS = 4_000; // ms a line of news stays over the video
 const PATIENCE = 1_200; // ms without a socket before saying so: a short break should not frighten anybody
 
@@ -37,7 +38,7 @@ export function App({ shop }) {
     <div class="over">
       <${Head} shop=${shop} title=${title} />
       <${Connection} shop=${shop} />
-      ${room.phase === "live" ? html`<div class="promos"><${PacketCard} shop=${shop} button=${(offer) => html`<${ActButton} shop=${shop} offer=${offer} kind="btn-coupon" />`} /><${CouponCard} shop=${shop} /><${DrawCard} shop=${shop} /><${GroupCard} shop=${shop} /></div>` : html`<${Curtain} shop=${shop} phase=${room.phase} />`}
+      ${room.phase === "live" ? html`<div class="promos"><${PacketCard} shop=${shop} button=${(offer) => html`<${ActButton} shop=${shop} offer=${offer} kind="btn-coupon" />`} /><${CouponCard} shop=${shop} /><${DrawCard} shop=${shop} /><${GroupCard} shop=${shop} /><${TeamCard} shop=${shop} button=${(offer) => html`<${ActButton} shop=${shop} offer=${offer} />`} /></div>` : html`<${Curtain} shop=${shop} phase=${room.phase} />`}
       <${News} news=${shop.news} />
       <${Comments} shop=${shop} />
       ${room.phase === "live" && html`<${SaleCard} shop=${shop} /><${PinnedCard} shop=${shop} />`}

@@ -4,7 +4,7 @@ import { t, pick, said, distance } from "../shared/i18n.js";
 import { Button, Picture, Price, Stepper } from "../shared/parts.js";
 import { Sheet } from "../shared/dialog.js";
 import { GroupBar, groupWords } from "./cards.js";
-import { TeamChoice, linked } from "./team.js";
+import { TeamChoice } from "./team.js";
 
 const EARTH = 6_371_000; // m
 
@@ -41,11 +41,11 @@ function storesOf(shop, offer, place) {
   return rows.sort((a, b) => Number(b.left > 0) - Number(a.left > 0) || (a.far ?? Infinity) - (b.far ?? Infinity) || 0);
 }
 
-export function BuySheet({ shop, id, onClose }) {
+export function BuySheet({ shop, id, team: asked = null, onClose }) {
   const offer = shop.offer(id);
   const [qty, setQty] = useState(1);
   const [chosen, setChosen] = useState(() => shop.keptHere("store"));
-  const [joins, join] = useState(linked); // a small team, null: open one
+  const [joins, join] = useState(asked); // a small team, null: open one
   const { place, failed, ask } = usePlace();
   useEffect(() => () => shop.taps.forget(id), [id]);
   if (!offer) return null;
@@ -67,16 +67,16 @@ export function BuySheet({ shop, id, onClose }) {
   };
   const foot = html`<${Button} kind="btn-primary btn-block" disabled=${!can || busy} onPress=${go} first=${true}>
     ${busy ? html`<span class="spin" aria-hidden="true"></span>${t(tap.state === "sending" ? "buy.sending" : "buy.moment")}`
-      : offer.soon ? t("sale.soon") : offer.open ? (can ? t(view.kind === "group" ? "buy.confirm.group" : "buy.confirm", { fen: fen * count }) : t("offer.sold_out")) : t("offer.ended")}<//>`;
+      : offer.soon ? t("sale.soon") : offer.open ? (can ? t(view.team && joins === null ? "team.open.fen" : view.kind === "group" ? "buy.confirm.group" : "buy.confirm", { fen: fen * count }) : t("offer.sold_out")) : t("offer.ended")}<//>`;
 
   return html`<${Sheet} title=${t("buy.title")} onClose=${onClose} foot=${foot}>
     <div class="stack">
       <div class="row buy-item"><${Picture} src=${view.picture} name=${pick(view.name)} large=${true} />
         <div class="grow stack-tight"><h3>${pick(view.name)}</h3><p><${Price} fen=${fen} was=${view.list_fen} /></p><p class="small muted">${t("offer.limit", { n: view.per_person })}${view.per_order && ` · ${t("sale.per_order", { n: view.per_order })}`}</p></div></div>
       <${Verdict} tap=${tap} />
-      ${view.team && html`<${TeamChoice} view=${view} chosen=${joins} onChoose=${join} skew=${shop.live.skew} />`}
+      ${view.team && html`<${TeamChoice} shop=${shop} view=${view} chosen=${joins} onChoose=${join} busy=${busy} />`}
       ${team && html`<div class="stack-tight"><${GroupBar} view=${view} team=${team} /><p class="small">${groupWords(team)}</p><p class="note">${t("group.explain", { n: team.minimum })}</p></div>`}
-      <div class="row between"><span class="field-label">${t("buy.qty")}</span><${Stepper} value=${count} most=${most} onChange=${setQty} label=${t("buy.qty")} /></div>
+      ${!view.team && html`<div class="row between"><span class="field-label">${t("buy.qty")}</span><${Stepper} value=${count} most=${most} onChange=${setQty} label=${t("buy.qty")} /></div>`}
       <fieldset class="stores" disabled=${busy}>
         <legend class="row between"><span class="field-label">${t("buy.store")}</span>
           ${!place && navigator.geolocation && !failed && html`<button type="button" class="btn btn-quiet btn-sm" onClick=${ask}>${t("buy.nearest")}</button>`}</legend>

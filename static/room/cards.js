@@ -24,7 +24,7 @@ export function act(shop, { view, units, team, open, soon, state }) {
   if (place === "waiting") return { text: t("wait.number.short", { n: shop.waits.number(shop.waits.of(view.id)) }), opens: ["wait", { id: view.id }] };
   if (units <= 0 && shop.waits.line(view.id)) return { text: t("wait.enter"), opens: ["wait", { id: view.id }] };
   if (units <= 0 || (team && team.paid + team.held >= team.size)) return { text: t("offer.sold_out"), off: true };
-  return { text: t(view.kind === "group" ? "offer.join" : "offer.buy") };
+  return { text: t(view.team ? "team.open.short" : view.kind === "group" ? "offer.join" : "offer.buy") };
 }
 
 export function ActButton({ shop, offer, kind = "btn-primary btn-sm" }) {

@@ -7,9 +7,10 @@ import { Sheet, confirm } from "../shared/dialog.js";
 import { refused } from "../shared/toast.js";
 import { CouponChoice, useChoice } from "./coupons.js";
 import { inWechat, wechatPay } from "./pay.js";
+import { OrderTeam } from "./team.js";
 
 const LOOK = 3_000; // ms between looks at an order that is being paid; the push usually comes first
-const REFUNDABLE = new Set(["PAID", "GROUP_WAIT", "ALLOCATED", "READY"]);
+const REFUNDABLE = new Set(["PAID", "ALLOCATED", "READY"]);
 const TONE = { AWAIT_PAY: "chip-warn", CLOSING: "chip-warn", READY: "chip-good", ALLOCATED: "chip-good", PAID: "chip-good", GROUP_WAIT: "chip-accent", COLLECTED: "chip-good", REFUNDING: "chip-accent" };
 const path = (no, verb = "") => `/v1/me/orders/${encodeURIComponent(no)}${verb}`;
 
@@ -32,6 +33,7 @@ export function OrderSheet({ shop, no, got, onClose }) {
     <div class="stack">
       <div class="row between"><${StateChip} state=${order.state} />${order.state === "AWAIT_PAY" && html`<${PayIn} shop=${shop} order=${order} />`}</div>
       ${paying && waiting && html`<p class="note" role="status">${t(paying.cashier ? "order.cashier.text" : "order.paying")}</p>`}
+      ${order.team && html`<${OrderTeam} shop=${shop} order=${order} />`}
       <${Pickup} order=${order} />
       ${order.refund && html`<p class=${cls("note", order.refund.state === "DONE" && "note-good")}>${t("order.refund.mark")} <b class="num">${money(order.refund.fen)}</b> · ${t(`refund.${order.refund.state}`)}</p>`}
       <${Lines} order=${order} />

@@ -13,7 +13,9 @@ export async function arrive(shop) {
   const given = new URLSearchParams(location.search).get("s");
   if (given) {
     shop.keepHere(KEPT, given);
-    history.replaceState(null, "", location.pathname); // a reload is no second visit
+    const address = new URL(location.href);
+    address.searchParams.delete("s");
+    history.replaceState(null, "", address); // a reload is no second visit
   }
   const token = shop.keptHere(KEPT);
   if (!token || !viewer.known) return;
@@ -42,6 +44,15 @@ export function ShareSheet({ shop, onClose }) {
   useEffect(() => {
     load();
   }, []);
+  return html`<${Sheet} title=${t("share.title")} onClose=${onClose}>
+    ${bad ? html`<p class="note note-bad row between" role="alert"><span>${said(bad)}</span><${Button} kind="btn-sm" onPress=${load}>${t("retry")}<//></p>`
+      : !url ? html`<${Spinner} />`
+      : html`<${LinkBox} shop=${shop} url=${url} lead=${t("share.lead")}>${mine && html`<p class="note" role="status">${mine.people > 0 ? t("share.brought", mine) : t("share.nobody")}</p>`}<//>`}
+  <//>`;
+}
+
+/** A link as symbol and as text, with the ways to pass it on. */
+export function LinkBox({ shop, url, lead, children }) {
   const copy = async () => {
     try {
       await navigator.clipboard.writeText(url);
@@ -51,18 +62,14 @@ export function ShareSheet({ shop, onClose }) {
     }
   };
   const send = () => navigator.share({ title: pick(shop.room.title), url }).catch(() => {}); // closed without choosing
-  return html`<${Sheet} title=${t("share.title")} onClose=${onClose}>
-    ${bad ? html`<p class="note note-bad row between" role="alert"><span>${said(bad)}</span><${Button} kind="btn-sm" onPress=${load}>${t("retry")}<//></p>`
-      : !url ? html`<${Spinner} />`
-      : html`<div class="stack share">
-        <p class="lead small">${t("share.lead")}</p>
-        <${Code} text=${url} />
-        <p class="mono share-url">${url}</p>
-        <div class="row">${navigator.share && html`<button type="button" class="btn btn-primary grow" onClick=${send}>${t("share.send")}</button>`}
-          <button type="button" class="btn grow" data-first onClick=${copy}>${t("share.copy")}</button></div>
-        ${mine && html`<p class="note" role="status">${mine.people > 0 ? t("share.brought", mine) : t("share.nobody")}</p>`}
-      </div>`}
-  <//>`;
+  return html`<div class="stack share">
+    <p class="lead small">${lead}</p>
+    <${Code} text=${url} />
+    <p class="mono share-url">${url}</p>
+    <div class="row">${navigator.share && html`<button type="button" class="btn btn-primary grow" onClick=${send}>${t("share.send")}</button>`}
+      <button type="button" class="btn grow" data-first onClick=${copy}>${t("share.copy")}</button></div>
+    ${children}
+  </div>`;
 }
 
 function Code({ text }) {

@@ -11,6 +11,7 @@ import { Waits } from "./waits.js";
 import { Packets } from "./packets.js";
 import { Draws } from "./draws.js";
 import { arrive } from "./share.js";
+import { Teams, linked, teamNews } from "./team.js";
 
 const COMMENTS = 80; // kept on screen; older ones scroll away
 const LIKES_EVERY = 500; // ms
@@ -28,6 +29,7 @@ export class Shop extends Listeners {
     this.waits = new Waits(this);
     this.packets = new Packets(this);
     this.draws = new Draws(this);
+    this.teams = new Teams(this);
     this.comments = [];
     this.withdrawn = new Set();
     this.orders = new Map(); // no -> ORDER
@@ -58,6 +60,7 @@ export class Shop extends Listeners {
     live.connect();
     if (viewer.known) this.taps.resume();
     arrive(this);
+    if (linked) this.open("team", { id: linked });
   }
 
   /** Many frames may come between two drawings; one is enough. */
@@ -187,6 +190,8 @@ export class Shop extends Listeners {
     if (body.t === "order") {
       const held = this.orders.get(body.no);
       const changed = !held || body.version >= held.version;
+      const told = teamNews(held, body);
+      if (told) this.say(told);
       if (held && body.version > held.version) this.keepOrder({ ...held, version: body.version, state: body.state, refunded: body.refunded });
       if (changed) this.#later(() => this.fetchOrder(body.no), 0); // lines, refund and pickup code come over HTTP
     } else if (body.t === "coupon") {

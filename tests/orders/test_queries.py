@@ -42,6 +42,7 @@ async def test_a_buyer_sees_their_orders_whole_and_newest_first(shop: Shop) -> N
                    "picture": "/media/berry.svg", "qty": 2, "fen": 2990}],
         "coupon": held, "refund": {"state": "REQUESTED", "fen": 5480, "reason": "买错了"},
         "pickup": {"state": "READY", "code": "ABCD-EFGH-J", "qr": "<svg/>"},
+        "team": None,
     }  # fmt: skip
     assert (shown[0]["refund"], shown[0]["pickup"], shown[0]["coupon"]) == (None, None, None)
 

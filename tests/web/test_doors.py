@@ -38,7 +38,6 @@ STAFF: dict[tuple[str, str], str] = {
     ("POST", "/v1/rooms/{room}/coupons"): SHOW,
     ("POST", "/v1/rooms/{room}/groups"): SHOW,
     ("POST", "/v1/rooms/{room}/teams"): SHOW,
-    ("GET", "/v1/offers/{id}/teams/counts"): SHOW,
     ("POST", "/v1/rooms/{room}/packets"): SHOW,
     ("POST", "/v1/rooms/{room}/draws"): SHOW,
     ("POST", "/v1/draws/{id}/close"): SHOW,

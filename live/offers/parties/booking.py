@@ -9,8 +9,9 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from live.infra import outbox
 from live.infra.db import array, driver
-from live.offers.parties.rules import FORM, Seats, seat_fault, take_seat
+from live.offers.parties.rules import FORM, SHOW, Seats, seat_fault, take_seat
 from live.offers.rules import Intent, OfferFacts
 
 
@@ -51,16 +52,19 @@ async def seat(connection: AsyncConnection, room: str, accepted: Iterable[Intent
     for intent in mine:
         facts = offers[intent.lines[0].offer]
         if intent.team is not None:
-            made = await raw.execute("UPDATE party SET held = held + 1 WHERE id = %s RETURNING id, closes_at", (intent.team,))
+            made = await raw.execute(_JOIN, (intent.team,))
         else:
             fills = bool(facts.terms.get("fills"))
             made = await raw.execute(_OPEN, (facts.id, room, intent.person, facts.terms["size"], fills, now))
         row = await made.fetchone()
         assert row is not None
         facts.parties[intent.rid] = (row[0], row[1])
+    for offer in sorted({intent.lines[0].offer for intent in mine}):
+        await outbox.job(connection, SHOW, str(offer))
 
 
 _LOCK = """SELECT id, offer_id, size, held, paid, state, closes_at, fills FROM party WHERE id = ANY(CAST(%s AS bigint[]))
   ORDER BY id FOR UPDATE"""
+_JOIN = "UPDATE party SET held = held + 1, version = version + 1 WHERE id = %s RETURNING id, closes_at"
 _OPEN = """INSERT INTO party (offer_id, room_id, opener, size, held, fills, created_at) VALUES (%s, %s, %s, %s, 1, %s, %s)
   RETURNING id, closes_at"""

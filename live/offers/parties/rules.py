@@ -13,6 +13,7 @@ STATES = ("opening", "filling", "closing", "success", "filled", "failed")
 DECIDED = frozenset({"success", "filled", "failed"})
 LEAST_SEATS, MOST_SEATS = 2, 50  # one is no team; fifty is what a clock of hours can fill
 MOST_MINUTES = 1440  # a day, as every promotion's window
+SHOW = "team.show"  # topic of the job that shows an offer's teams to its room; many changes in a moment are one picture
 FORM = "team"  # of an offer's terms: a group buy of many small teams
 
 

@@ -10,7 +10,8 @@ from live.offers.parties.rules import MOST_SEATS, STATES
 
 
 class Party(SQLModel, table=True):
-    """`held`: seats of orders not yet paid. `closes_at` is set when the opener has paid. `fills`: the shop takes seats left empty."""
+    """`held`: seats of orders not yet paid. `closes_at` is set when the opener has paid. `fills`: the shop takes seats left empty.
+    `version`: rises with every change."""
 
     __tablename__ = "party"
     __table_args__ = (
@@ -31,5 +32,6 @@ class Party(SQLModel, table=True):
     paid: int = big(0)
     fills: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     state: str = words("opening")
+    version: int = big(1)
     created_at: Moment = moment()
     closes_at: Moment | None = moment_or_none()

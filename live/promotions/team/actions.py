@@ -84,10 +84,13 @@ async def _lock(session: AsyncSession, party_id: int) -> Party:
 
 
 async def _become(session: AsyncSession, party: Party, step: Callable[[rules.Seats], rules.Seats]) -> None:
-    """Write what a step makes of a locked party; a decision is told to the workers once, for a decided party never decides again."""
+    """Write what a step makes of a locked party, for the room to be shown. A decision is told to the workers once: a decided party never
+    decides again."""
     before = rules.Seats(party.offer_id, party.size, party.held, party.paid, party.state, party.closes_at, party.fills)
     after = step(before)
     party.held, party.paid, party.state, party.closes_at = after.held, after.paid, after.state, after.closes_at
+    party.version += 1
     await session.flush()
+    await outbox.job(session, rules.SHOW, str(party.offer_id))
     if after.state in rules.DECIDED and before.state not in rules.DECIDED:
         await outbox.job(session, "team.settle", str(party.id))

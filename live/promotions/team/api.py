@@ -1,4 +1,4 @@
-"""Doors of small teams: what may be joined, one team by its link, and how many there are."""
+"""Doors of small teams: those of an offer at a glance, and one by its link."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from live.infra import security
-from live.infra.db import utc_now
-from live.promotions.team import queries
+from live.offers.parties.queries import board, parties
+from live.protocol.codes import Code, Refusal
 
 
 def _json(body: Any) -> Response:
@@ -19,26 +18,22 @@ def _json(body: Any) -> Response:
 
 
 async def teams(request: Request) -> Response:
-    """GET /v1/offers/{id}/teams: the newest that can be joined."""
+    """GET /v1/offers/{id}/teams: what the room's state says of them; all zero and empty for an offer without any."""
     async with request.state.db.begin() as session:
-        return _json({"teams": await queries.joinable(session, request.path_params["id"], utc_now())})
+        return _json((await board(session, request.path_params["id"]))[1])
 
 
 async def team(request: Request) -> Response:
-    """GET /v1/teams/{id}: one team, by its link."""
+    """GET /v1/teams/{id}: one team, by its link, in any state. Refusal(NOT_FOUND)."""
+    asked = request.path_params["id"]
     async with request.state.db.begin() as session:
-        return _json(await queries.team(session, request.path_params["id"]))
-
-
-async def counts(request: Request) -> Response:
-    """GET /v1/offers/{id}/teams/counts: teams by state, for the console."""
-    await security.staff(request, "offer.list")
-    async with request.state.db.begin() as session:
-        return _json({"counts": await queries.counts(session, request.path_params["id"])})
+        found = (await parties(session, [asked])).get(asked)
+    if found is None:
+        raise Refusal(Code.NOT_FOUND, what="team")
+    return _json(found)
 
 
 routes = [
     Route("/v1/offers/{id:int}/teams", teams, methods=["GET"]),
-    Route("/v1/offers/{id:int}/teams/counts", counts, methods=["GET"]),
     Route("/v1/teams/{id:int}", team, methods=["GET"]),
 ]

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from live.infra.db import epoch_ms
+from live.offers.parties.queries import SHOWN, board, boards
+from live.offers.parties.rules import SHOW
 from live.offers.rules import Intent
 from live.offers.tables import Offer
 from live.orders.actions import cancel, expire_due, pay, payment_arrived, refund_done, settle_team
@@ -16,7 +19,6 @@ from live.payments.actions import ask_provider
 from live.payments.refunds import send_refund
 from live.promotions.group_buy.actions import end_group
 from live.promotions.team.actions import open_teams, run_out
-from live.promotions.team.queries import counts, joinable
 from live.protocol.codes import Code, Refusal
 from tests.orders.stage import NOW, ROOM, Shop, after
 
@@ -50,6 +52,11 @@ async def opened(shop: Shop, offer: Offer, person: str = "p:1") -> tuple[int, st
 async def row(shop: Shop, team: int) -> tuple[str, int, int]:
     found = await shop.one("SELECT to_json(p) FROM party p WHERE id = :i", i=team)
     return found["state"], found["held"], found["paid"]
+
+
+async def picture(shop: Shop, offer: Offer) -> tuple[int, dict[str, Any]]:
+    async with shop.db.begin() as session:
+        return await board(session, int(offer.id or 0))
 
 
 async def clock(shop: Shop, **length: float) -> int:
@@ -197,14 +204,26 @@ async def _pay_and(shop: Shop, no: str, person: str) -> None:
     await asyncio.gather(*notices, clock(shop, minutes=31), clock(shop, minutes=31))
 
 
-async def test_joinable_teams_are_the_newest_with_a_seat_left(shop: Shop) -> None:
+async def test_the_board_shows_the_newest_undecided_teams_and_counts_every_change(shop: Shop) -> None:
     offer = await teams(shop, size=2)
     team, _ = await opened(shop, offer)
     other, _ = await opened(shop, offer, "p:2")
-    async with shop.db.begin() as session:
-        assert [one["id"] for one in await joinable(session, int(offer.id or 0), NOW)] == [other, team]
-        assert await joinable(session, int(offer.id or 0), after(minutes=31)) == []
-        assert await counts(session, int(offer.id or 0)) == {"filling": 2}
+    third = await join(shop, offer, "p:3")  # nobody sees a team before its opener has paid
+    version, shown = await picture(shop, offer)
+    assert [one.pop("id") for one in shown["open"]] == [other, team]
+    about = {"size": 2, "paid": 1, "held": 0, "left": 1}
+    assert shown["open"] == [about | {"state": "filling", "closes": epoch_ms(after(minutes=30))}] * 2
+    assert shown | {"open": []} == {"filling": 2, "full": 0, "made": 0, "failed": 0, "paid": 2, "held": 1, "open": []}
+    assert version == 5
+    await cancel(shop.db, shop.provider, "p:3", third, NOW)
+    await join(shop, offer, "p:4", team)
+    await clock(shop, minutes=31)
+    version, shown = await picture(shop, offer)
+    assert (version, shown["failed"], shown["filling"], shown["full"]) == (9, 1, 1, 1)  # what nobody paid in is no failed team
+    assert [(one["id"], one["held"], one["left"], one["state"]) for one in shown["open"]] == [(team, 1, 0, "closing")]
+    async with shop.db.connection() as connection:
+        assert await boards(connection, ROOM) == {f"teams:{offer.id}": (version, shown)}
+    assert {key for key, _ in await shop.jobs(SHOW)} == {str(offer.id)}
 
 
 async def test_what_is_not_sound_is_refused_and_changes_nothing(shop: Shop) -> None:
@@ -213,3 +232,14 @@ async def test_what_is_not_sound_is_refused_and_changes_nothing(shop: Shop) -> N
         await teams(shop, size=13)
     assert (refused.value.code, refused.value.facts["field"]) == (Code.BAD_REQUEST, "size")
     assert await shop.everything() == before
+
+
+async def test_a_team_with_a_seat_left_is_shown_before_newer_ones_that_are_full(shop: Shop) -> None:
+    offer = await teams(shop, size=2, stock={"S1": 2 * SHOWN + 2})
+    oldest, _ = await opened(shop, offer, "p:1000")
+    for n in range(SHOWN):
+        team, _ = await opened(shop, offer, f"p:{n}")
+        await join(shop, offer, f"p:{100 + n}", team)
+    _, shown = await picture(shop, offer)
+    assert [one["id"] for one in shown["open"]] == [oldest, *range(oldest + SHOWN, oldest + 1, -1)]
+    assert (shown["filling"], shown["full"]) == (SHOWN + 1, SHOWN)
