@@ -19,7 +19,7 @@ from live.offers.actions import add_stock
 from live.offers.queries import kind_of
 from live.offers.tables import Offer
 from live.promotions.coupon.actions import end_coupon
-from live.promotions.draw.actions import close_draw, close_room, open_draw
+from live.promotions.draw.actions import close_draw, close_room
 from live.promotions.flash_sale.actions import end_sale, reprice_sale, stop_sale
 from live.promotions.flash_sale.queries import states
 from live.promotions.group_buy.actions import end_group
@@ -123,13 +123,9 @@ async def draw(request: Request) -> Response:
     """POST /v1/rooms/{room}/draws."""
     await security.staff(request, "draw.open")
     form = await security.body(request, forms.DrawForm)
-    word = acts.sayable(form.word, request.state.settings)
     async with request.state.db.begin() as session:
         room = await queries.live_room(session, request.path_params["room"])
-        found = await open_draw(
-            session, room_id=room.id, prize=(form.prize_zh, form.prize_en), off=form.off, threshold=form.threshold, winners=form.winners,
-            entry=form.entry, word=word, minutes=form.minutes, now=utc_now(),
-        )  # fmt: skip
+        found = await acts.start_draw(session, room.id, form, request.state.settings, utc_now())
         return _json({"draw": found.id, "commitment": found.commitment}, 201)
 
 
@@ -223,9 +219,9 @@ routes = [
     Route("/v1/rooms/{room}/sales", _opening(acts.ACTS["sale"], "sale.open"), methods=["POST"]),
     Route("/v1/rooms/{room}/coupons", _opening(acts.ACTS["coupon"], "coupon.open"), methods=["POST"]),
     Route("/v1/rooms/{room}/groups", _opening(acts.ACTS["group"], "group.open"), methods=["POST"]),
-    Route("/v1/rooms/{room}/teams", _opening(acts.TEAMS, "group.open"), methods=["POST"]),
-    Route("/v1/rooms/{room}/leader-groups", _opening(acts.LEADER_GROUP, "group.open"), methods=["POST"]),
-    Route("/v1/rooms/{room}/packets", _opening(acts.PACKET, "packet.open"), methods=["POST"]),
+    Route("/v1/rooms/{room}/teams", _opening(acts.ACTS["team"], "group.open"), methods=["POST"]),
+    Route("/v1/rooms/{room}/leader-groups", _opening(acts.ACTS["leader"], "group.open"), methods=["POST"]),
+    Route("/v1/rooms/{room}/packets", _opening(acts.ACTS["packet"], "packet.open"), methods=["POST"]),
     Route("/v1/rooms/{room}/draws", draw, methods=["POST"]),
     Route("/v1/draws/{id:int}/close", draw_close, methods=["POST"]),
     Route("/v1/rooms/{room}/offers", offers, methods=["GET"]),

@@ -182,11 +182,13 @@ class PinProduct(Form):
 
 
 class RowForm(Form):
-    """A row of a run sheet. `settings` are what the form of its `kind` takes; `minute` counts from the show's start."""
+    """A row of a run sheet. `settings` are what the form of its `kind` takes; `minute` counts from the show's start; `pins`: what it opens
+    is explained at once."""
 
     minute: Annotated[int, Field(ge=0, le=LAST_MINUTE)]
     kind: str
     settings: dict[str, Any]
+    pins: bool = False
     note: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)] = ""
 
 
