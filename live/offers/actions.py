@@ -14,7 +14,7 @@ from sqlmodel import col
 
 from live.infra import outbox
 from live.infra.db import epoch_ms
-from live.offers.rules import ANYWHERE, MAX_LOCATIONS, PER_ORDER, WORD, word_hash
+from live.offers.rules import ANYWHERE, MAX_LOCATIONS, PER_ORDER, WATCH, WORD, word_hash
 from live.offers.tables import Allotment, Offer, Team
 from live.offers.till import return_rid
 from live.offers.waitlist.actions import close_line
@@ -98,6 +98,8 @@ def turnstile(offer: Offer, left: Mapping[str, int], seats: int | None) -> dict[
     fields |= {f"left:{location}": str(qty) for location, qty in left.items()}
     if WORD in offer.terms:
         fields["word"] = word_hash(offer.terms[WORD])
+    if WATCH in offer.terms:
+        fields["watch"] = str(offer.terms[WATCH] * 60_000)  # ms, as the room's `watched`
     if seats is not None:
         fields["seats"] = str(seats)
     return fields

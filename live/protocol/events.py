@@ -47,6 +47,7 @@ class CouponTerms(Facts):
     percent: int | None = None
     scope: Names | None = None
     audience: Literal["all", "new"] = "all"  # new: for who has paid for no order yet
+    watch: int | None = None  # minutes of the show to be watched before it can be claimed
     valid_seconds: int | None = None  # after the claim
     valid_until: EpochMs | None = None
 
@@ -125,6 +126,7 @@ class RoomView(Facts):
     phase: Literal["draft", "live", "ended"]
     title: Names
     pin: int | None  # the offer being explained
+    began: EpochMs | None = None  # when the show that is on began
     notice: str = ""
 
 

@@ -68,6 +68,7 @@ async def _coupon(session: AsyncSession, room_id: str, form: forms.CouponForm, c
         session, room_id=room_id, off=form.off, threshold=form.threshold, total=form.total, per_person=form.per_person,
         minutes=form.minutes, now=now, percent=form.percent, category=form.category, skus=tuple(form.skus), audience=form.audience,
         valid_seconds=form.valid_seconds, valid_until=None if form.valid_until is None else from_ms(form.valid_until),
+        watch=form.watch,
     )  # fmt: skip
     return offer.id
 

@@ -77,7 +77,8 @@ class PriceForm(Form):
 
 
 class CouponForm(Form):
-    """A coupon to drop. `percent`: that share, at most `off`; for goods of `category`, or of `skus`, or for all."""
+    """A coupon to drop. `percent`: that share, at most `off`; for goods of `category`, or of `skus`, or for all; `watch`: minutes of the
+    show to be watched before it can be claimed."""
 
     off: Fen
     threshold: Annotated[int, Field(ge=0, le=100_000_000)]
@@ -88,6 +89,7 @@ class CouponForm(Form):
     category: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
     skus: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=64)]], Field(max_length=50)] = []
     audience: Literal["all", "new"] = "all"
+    watch: Minutes | None = None
     valid_seconds: Annotated[int, Field(ge=60, le=31_536_000)] | None = None
     valid_until: Annotated[int, Field(ge=0, lt=2**43)] | None = None  # epoch ms
 

@@ -21,7 +21,7 @@ MOST_HELD = 200  # unused coupons the best is chosen from
 def shape(grant: CouponGrant) -> dict[str, Any]:
     """A coupon as the wire shows it: `{id, offer, state, off, threshold, percent, scope, audience, valid_until, order, created}`."""
     facts = told(held(grant).terms, grant.scope)
-    del facts["valid_seconds"]  # of the batch: here it has become a moment
+    del facts["valid_seconds"], facts["watch"]  # of the batch: here the one has become a moment, and the other is done
     return {
         "id": grant.id,
         "offer": grant.offer_id,
