@@ -19,6 +19,7 @@ from live.offers.actions import add_stock
 from live.offers.queries import kind_of
 from live.offers.tables import Offer
 from live.promotions.coupon.actions import end_coupon
+from live.promotions.coupon.voiding import void_coupon
 from live.promotions.draw.actions import close_draw, close_room
 from live.promotions.flash_sale.actions import end_sale, reprice_sale, stop_sale
 from live.promotions.flash_sale.queries import states
@@ -166,6 +167,15 @@ async def price(request: Request) -> Response:
         return _json({"offer": sale.id, "fen": sale.fen, "version": sale.price_version})
 
 
+async def void(request: Request) -> Response:
+    """POST /v1/offers/{id}/void: take a batch of coupons back; what is claimed and not on an order is void."""
+    me = await security.staff(request, "coupon.void")
+    form = await security.body(request, forms.VoidForm)
+    async with request.state.db.begin() as session:
+        offer = await void_coupon(session, request.path_params["id"], form.reason, me.id, utc_now())
+        return _json({"offer": offer.id, "phase": offer.phase})
+
+
 async def more_stock(request: Request) -> Response:
     """POST /v1/offers/{id}/stock."""
     await security.staff(request, "stock.add")
@@ -229,5 +239,6 @@ routes = [
     Route("/v1/rooms/{room}/comments/{id}/withdraw", withdraw, methods=["POST"]),
     Route("/v1/offers/{id:int}/end", end, methods=["POST"]),
     Route("/v1/offers/{id:int}/price", price, methods=["POST"]),
+    Route("/v1/offers/{id:int}/void", void, methods=["POST"]),
     Route("/v1/offers/{id:int}/stock", more_stock, methods=["POST"]),
 ]

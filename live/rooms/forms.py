@@ -94,6 +94,12 @@ class CouponForm(Form):
     valid_until: Annotated[int, Field(ge=0, lt=2**43)] | None = None  # epoch ms
 
 
+class VoidForm(Form):
+    """A batch of coupons to take back, for a reason its holders read."""
+
+    reason: Title
+
+
 class TierForm(Form):
     """From `seats` paid seats on everybody pays `fen`."""
 

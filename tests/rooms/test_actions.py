@@ -81,7 +81,10 @@ async def test_every_verb_is_the_next_act_and_leaves_its_state(database: Databas
         (lambda s: actions.mute(s, "r1", "g:x", None, 7, NOW), [], {}, {"g:x": rules.FOR_GOOD}),
         (lambda s: actions.unmute(s, "r1", "p:1"), [], {}, {"p:1": 0}),
         (lambda s: actions.withdraw(s, "r1", "c1-1", NOW), [["comment.withdrawn", {"id": "c1-1"}]], {}, {}),
-        (lambda s: actions.stop_room(s, "r1", NOW), [["room.closed", {}]], {"room": LIVE | {"phase": "ended", "title": TITLE, "began": None}}, {}),
+        (
+            lambda s: actions.stop_room(s, "r1", NOW),
+            [["room.closed", {}]], {"room": LIVE | {"phase": "ended", "title": TITLE, "began": None}}, {},
+        ),
         (lambda s: actions.start_room(s, "r1", NOW), [["room.opened", {}]], {"room": LIVE | {"title": TITLE}}, {}),
     ]  # fmt: skip
     for step, (verb, events, state, muted) in enumerate(steps):

@@ -19,11 +19,12 @@ LEAST_VALID, MOST_VALID = 60, 31_536_000  # seconds: a minute is the least anybo
 AUDIENCES = ("all", "new")
 
 # Grant: CLAIMED -> LOCKED by an order at checkout -> USED when it is paid. Back when the order is cancelled or refunded in full: to
-# CLAIMED, or to EXPIRED when its time has passed meanwhile. What an order has locked outlives its time as long as that order is held.
+# CLAIMED, to EXPIRED when its time has passed meanwhile, or to VOID when its batch was taken back. What an order has locked outlives both
+# as long as that order is held.
 MOVES: dict[str, frozenset[str]] = {
     "CLAIMED": frozenset({"LOCKED", "EXPIRED", "VOID"}),
-    "LOCKED": frozenset({"CLAIMED", "EXPIRED", "USED"}),
-    "USED": frozenset({"CLAIMED", "EXPIRED"}),
+    "LOCKED": frozenset({"CLAIMED", "EXPIRED", "USED", "VOID"}),
+    "USED": frozenset({"CLAIMED", "EXPIRED", "VOID"}),
     "EXPIRED": frozenset(),
     "VOID": frozenset(),
 }

@@ -43,11 +43,11 @@ def told(terms: rules.Terms, scope: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def held(grant: CouponGrant) -> rules.Held:
-    """A grant as the rules see it."""
+def held(grant: CouponGrant, void: bool = False) -> rules.Held:
+    """A grant as the rules see it. `void`: its batch is; what an order holds is not taken from it."""
     terms = rules.Terms(
         grant.off, grant.threshold, grant.percent, grant.scope.get("category"), tuple(grant.scope.get("skus", ())), grant.audience,
         valid_until=grant.valid_until,
     )  # fmt: skip
     assert grant.id is not None
-    return rules.Held(grant.id, terms, grant.state, grant.order_no, grant.valid_until)
+    return rules.Held(grant.id, terms, "VOID" if void and grant.state == "CLAIMED" else grant.state, grant.order_no, grant.valid_until)
