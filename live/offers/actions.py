@@ -176,6 +176,20 @@ async def add_stock(session: AsyncSession, offer_id: int, location: str, qty: in
         await outbox.act(session, offer.room_id, state={key: {**state, "total": state["total"] + qty}})
 
 
+async def change_window(session: AsyncSession, offer: Offer, **shown: Any) -> None:
+    """Tell the room and its turnstile when a planned offer opens and closes; its row, locked, says so already. `shown`: on its card."""
+    key, fields = f"offer:{offer.id}", turnstile(offer, {}, None)
+    state = await outbox.room_state(session, offer.room_id, key) or {}
+    window = {"opens": epoch_ms(offer.opens_at), "closes": epoch_ms(offer.closes_at) if offer.closes_at else None}
+    await outbox.act(
+        session,
+        offer.room_id,
+        events=[_opened(offer, offer.opens_at)],
+        state={key: {**state, **window, **shown}},
+        offers={int(offer.id or 0): {name: fields[name] for name in ("opens", "closes")}},
+    )
+
+
 async def change_price(session: AsyncSession, offer_id: int, fen: int, now: datetime, event_too: bool = True) -> int:
     """A new price from now on; holds already made keep theirs. Returns the new price version."""
     offer = await lock_offer(session, offer_id)

@@ -14,14 +14,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from live.infra import security
-from live.infra.db import utc_now
+from live.infra.db import epoch_ms, from_ms, utc_now
 from live.offers.actions import add_stock
 from live.offers.queries import kind_of
 from live.offers.tables import Offer
 from live.promotions.coupon.actions import end_coupon
 from live.promotions.coupon.voiding import void_coupon
 from live.promotions.draw.actions import close_draw, close_room
-from live.promotions.flash_sale.actions import end_sale, reprice_sale, stop_sale
+from live.promotions.flash_sale.actions import end_sale, move_sale, reprice_sale, stop_sale
 from live.promotions.flash_sale.queries import states
 from live.promotions.group_buy.actions import end_group
 from live.promotions.group_buy.leader import leaders
@@ -167,6 +167,15 @@ async def price(request: Request) -> Response:
         return _json({"offer": sale.id, "fen": sale.fen, "version": sale.price_version})
 
 
+async def move(request: Request) -> Response:
+    """POST /v1/offers/{id}/time: of a planned sale, before its countdown begins."""
+    await security.staff(request, "sale.open")
+    form = await security.body(request, forms.SaleTime)
+    async with request.state.db.begin() as session:
+        sale = await move_sale(session, request.path_params["id"], from_ms(form.opens), form.countdown, utc_now())
+        return _json({"offer": sale.id, "opens": epoch_ms(sale.opens_at), "closes": epoch_ms(sale.closes_at) if sale.closes_at else None})
+
+
 async def void(request: Request) -> Response:
     """POST /v1/offers/{id}/void: take a batch of coupons back; what is claimed and not on an order is void."""
     me = await security.staff(request, "coupon.void")
@@ -239,6 +248,7 @@ routes = [
     Route("/v1/rooms/{room}/comments/{id}/withdraw", withdraw, methods=["POST"]),
     Route("/v1/offers/{id:int}/end", end, methods=["POST"]),
     Route("/v1/offers/{id:int}/price", price, methods=["POST"]),
+    Route("/v1/offers/{id:int}/time", move, methods=["POST"]),
     Route("/v1/offers/{id:int}/void", void, methods=["POST"]),
     Route("/v1/offers/{id:int}/stock", more_stock, methods=["POST"]),
 ]

@@ -76,6 +76,13 @@ class PriceForm(Form):
     fen: Fen
 
 
+class SaleTime(Form):
+    """Another time for a planned sale; `countdown` None: as it was."""
+
+    opens: EpochMs
+    countdown: Annotated[int, Field(ge=10, le=300)] | None = None
+
+
 class CouponForm(Form):
     """A coupon to drop. `percent`: that share, at most `off`; for goods of `category`, or of `skus`, or for all; `watch`: minutes of the
     show to be watched before it can be claimed."""

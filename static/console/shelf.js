@@ -92,7 +92,7 @@ function Team({ team, tiers, fen }) {
   </div>`;
 }
 
-function Card({ studio, offer, at, pinned, may, onStock, onPrice, onVoid }) {
+function Card({ studio, offer, at, pinned, may, onStock, onPrice, onTime, onVoid }) {
   const open = offer.phase === "open";
   return html`<li class=${cls("offer", `offer-${offer.kind}`, pinned && "is-pinned", !open && "is-ended")} style=${{ order: at }}>
     <div class="offer-head">
@@ -115,6 +115,7 @@ function Card({ studio, offer, at, pinned, may, onStock, onPrice, onVoid }) {
       <${Button} kind=${pinned ? "btn-soft" : ""} onPress=${() => pinTo(studio, pinned ? null : offer.id)}>${t(pinned ? "console.unpin" : "console.pin")}<//>
       ${offer.kind !== "packet" && html`<button type="button" class="btn" onClick=${() => onStock(offer)}>${t("console.add_stock")}</button>`}
       ${offer.kind === "sale" && html`<button type="button" class="btn" onClick=${() => onPrice(offer)}>${t("console.change_price")}</button>`}
+      ${offer.state === "SCHEDULED" && html`<button type="button" class="btn" onClick=${() => onTime(offer)}>${t("console.change_time")}</button>`}
       ${offer.kind === "coupon" && html`<button type="button" class="btn btn-quiet" onClick=${() => onVoid(offer)}>${t("console.void")}</button>`}
       <${Button} kind="btn-quiet offer-end" onPress=${() => endIt(studio, offer)}>${t(endWord(offer))}<//>
     </div>`}
@@ -136,13 +137,13 @@ export function columns(offers) {
   return found.map((one) => one.cards);
 }
 
-export function Shelf({ studio, may, onOpen, onStock, onPrice, onVoid }) {
+export function Shelf({ studio, may, onOpen, onStock, onPrice, onTime, onVoid }) {
   const [past, setPast] = useState(false);
   const offers = studio.offers();
   const open = offers.filter((one) => one.phase === "open");
   const ended = offers.filter((one) => one.phase !== "open");
   const known = studio.offersKnown || studio.room.state.size > 0;
-  const card = ({ offer, n }) => html`<${Card} key=${offer.id} studio=${studio} offer=${offer} at=${n} pinned=${offer.id === studio.view.pin && offer.phase === "open"} may=${may} onStock=${onStock} onPrice=${onPrice} onVoid=${onVoid} />`;
+  const card = ({ offer, n }) => html`<${Card} key=${offer.id} studio=${studio} offer=${offer} at=${n} pinned=${offer.id === studio.view.pin && offer.phase === "open"} may=${may} onStock=${onStock} onPrice=${onPrice} onTime=${onTime} onVoid=${onVoid} />`;
   const cards = (all) => html`<div class="offers">${columns(all).map((column, n) => html`<ul key=${n}>${column.map(card)}</ul>`)}</div>`;
   return html`<section class="panel shelf" aria-label=${t("console.shelf")}>
     ${may.run && html`<div class="launch">

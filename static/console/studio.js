@@ -217,6 +217,12 @@ export class Studio extends Listeners {
     await this.askOffers();
   }
 
+  async moveSale(offer, body) {
+    const moved = await doors.post(`/v1/offers/${offer}/time`, body);
+    await this.askOffers();
+    return moved;
+  }
+
   async voidCoupon(offer, reason) {
     await doors.post(`/v1/offers/${offer}/void`, { reason });
     await this.askOffers();

@@ -98,7 +98,7 @@ def test_a_view_is_plain_json_with_every_field() -> None:
     assert card == CARD | bare
     assert orjson.loads(orjson.dumps(card)) == card
     assert view(events.GrantView(id=1, version=2, offer=3, state="CLAIMED")) == {
-        "t": "coupon", "id": 1, "version": 2, "offer": 3, "state": "CLAIMED",
+        "t": "coupon", "id": 1, "version": 2, "offer": 3, "state": "CLAIMED", "void": None,
     }  # fmt: skip
     assert view(events.OrderView(no="A", version=1, state="PAID", fen=1))["t"] == "order"
 

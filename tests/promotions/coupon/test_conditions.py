@@ -135,7 +135,7 @@ async def test_a_coupon_past_its_time_is_refused_before_the_sweep_and_ended_by_i
         assert await expire_due(session, after(minutes=10)) == 1
         assert await expire_due(session, after(minutes=10)) == 0
     assert (await shop.grant(grant)).state == "EXPIRED"
-    body = {"t": "coupon", "id": grant, "version": 2, "state": "EXPIRED"}
+    body = {"t": "coupon", "id": grant, "version": 2, "state": "EXPIRED", "void": None}
     assert [news | body == news for news in await shop.told(f"coupon:{grant}")] == [False, True]
 
 
