@@ -26,6 +26,7 @@ from live.offers.watch import watch
 from live.orders.actions import expire_due, payment_arrived
 from live.payments.actions import ask_provider
 from live.promotions.coupon import actions as coupons
+from live.promotions.coupon.voiding import void_due
 from live.promotions.draw.actions import clear_draws, draw_winners
 from live.promotions.draw.tables import Draw
 from live.promotions.flash_sale.actions import end_sale, tell_started
@@ -62,9 +63,11 @@ async def expire(tools: Tools, now: datetime) -> int:
 
 
 async def end_coupons(tools: Tools, now: datetime) -> int:
-    """Coupons nobody used in time are over, and their holders are told."""
+    """Coupons nobody used in time are over, those of batches that were taken back are void; their holders are told."""
     async with tools.db.begin() as session:
-        return await coupons.expire_due(session, now)
+        ended = await coupons.expire_due(session, now)
+    async with tools.db.begin() as session:
+        return ended + await void_due(session, now)
 
 
 _SILENT = text(

@@ -19,7 +19,7 @@ import httpx2
 from websockets.exceptions import WebSocketException
 
 from live import launch
-from live.demo.acts import desk, giveaway, group, later, leader, plan, room, sale, team
+from live.demo.acts import desk, giveaway, group, later, leader, levers, plan, room, sale, team
 from live.demo.acts.stage import FailedError, Stage, together
 from live.demo.client import LostError
 from live.demo.doors import Doors, LateError, RefusedError
@@ -99,6 +99,7 @@ async def _play(stage: Stage, guests: int) -> None:
     await plan.play(stage)
     await sale.play(stage)
     await later.play(stage)
+    await levers.play(stage)
     await room.moderate(stage)
     await group.play(stage)
     await giveaway.play(stage)

@@ -120,6 +120,14 @@ class Host(Member):
         """Nobody can take from it any more."""
         await self.doors.post(f"/v1/offers/{offer}/end")
 
+    async def move_sale(self, offer: int, opens: int) -> None:
+        """Another time (epoch ms) for a planned sale."""
+        await self.doors.post(f"/v1/offers/{offer}/time", {"opens": opens})
+
+    async def void_coupon(self, offer: int, reason: str) -> None:
+        """Take a batch of coupons back."""
+        await self.doors.post(f"/v1/offers/{offer}/void", {"reason": reason})
+
     async def reprice(self, offer: int, fen: int) -> int:
         """Another price of a sale; returns the new price version."""
         return int((await self.doors.post(f"/v1/offers/{offer}/price", {"fen": fen}))["version"])

@@ -226,6 +226,8 @@ class Desk:
             self.waiting.setdefault(tap.rid, []).append(Waiter(connection, command, feed, tap.hash, now, now))
         self.hub.loop.call_later(self.hub.settings.verdict_ms / 1000, self._overdue, [tap.rid for tap in taps])
         try:
+            if watchers := {tap.who for tap in taps if not feed.picture.watchable.isdisjoint(offer for offer, *_ in tap.lines)}:
+                await feed.watching.write(watchers)
             answers = await reserve(self.hub.buying, feed.room, taps, self.hub.settings.unbooked_cap)
         except (RedisError, OSError) as error:
             # Nobody knows whether it ran. The rids stay awaited; asking their records resolves them.
@@ -386,7 +388,7 @@ def refusal_of(code: str, facts: tuple[Any, ...]) -> Refusal:
     """The turnstile's and the till's words as a typed refusal with named facts."""
     names: dict[str, tuple[str, ...]] = {
         "not_started": ("at",), "price_changed": ("fen", "version"), "limit": ("allowed",), "order_limit": ("allowed",),
-        "sold_out": ("offer",),
+        "sold_out": ("offer",), "watch_longer": ("minutes",),
     }  # fmt: skip
     named = {name: int(value) for name, value in zip(names.get(code, ()), facts, strict=False)}
     return Refusal(Code(code), **named)

@@ -45,6 +45,7 @@ class Picture:
         self.state: dict[str, bytes] = {}
         self.left: dict[int, dict[str, int]] = {}
         self.ended: set[int] = set()
+        self.watchable: set[int] = set()  # offers that ask for watching
         self.chat: deque[tuple[str, bytes]] = deque(maxlen=CHAT)
         self.own: deque[tuple[int, str, bytes]] = deque()
         self.own_from = 0  # every own event after this one is held
@@ -64,7 +65,7 @@ class Picture:
         at.seq = found.events[0][0] - 1 if found.events else found.seq
         at.own = found.own_entries[0][0] - 1 if found.own_entries else found.own
         self.ring_from, self.own_from = at.seq, at.own
-        for held in (self.ring, self.own, self.state, self.left, self.ended, self.chat, self.chat_news):
+        for held in (self.ring, self.own, self.state, self.left, self.ended, self.watchable, self.chat, self.chat_news):
             held.clear()
         for _, fields in reversed(recent):
             self.chat.append((fields[b"id"].decode(), comment(fields)))
@@ -159,6 +160,8 @@ class Picture:
         elif kind == "offer":
             facts = orjson.loads(value)[1]
             (self.ended.add if facts and facts["phase"] == "ended" else self.ended.discard)(int(number))
+            watch = ((facts and facts.get("coupon")) or {}).get("watch")
+            (self.watchable.add if watch else self.watchable.discard)(int(number))
 
     def hopeless(self, lines: list[tuple[int, int]], at: list[str]) -> str | None:
         """Whether a first try cannot succeed by what is held: `ended`, `sold_out` or None."""

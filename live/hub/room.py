@@ -17,6 +17,7 @@ from live.hub import figures
 from live.hub.connection import SKIP_CHAT, Connection, text_frame
 from live.hub.picture import CHAT, OWN_RING, REPLAY, HoleError, News, Picture, members
 from live.hub.sweep import Push, Sweep
+from live.hub.watching import Watching
 from live.infra import roomlog
 from live.infra.keys import room_key
 from live.infra.roomlog import Look, Position
@@ -60,6 +61,7 @@ class RoomFeed:
         self.consoles: set[Connection] = set()
         self.stale: set[Connection] = set()  # state was skipped for these
         self.people: dict[str, tuple[Connection, ...]] = {}
+        self.watching = Watching(hub.redis, room)
         self.waiting: list[Waiting] = []
         self.wake = asyncio.Event()
         self.busy = self.empty_since = time.monotonic()  # when there was news last; when the last viewer went
@@ -312,6 +314,8 @@ class RoomFeed:
         connection.feed = self
         self.members.add(connection)
         self.people[identity.sub] = (*self.people.get(identity.sub, ()), connection)
+        if identity.known:
+            self.watching.came(identity.sub)
         if identity.role in ("owner", "host", "moderator"):
             self.consoles.add(connection)
             self.picture.at.chat_all = self.picture.at.chat_all or self.picture.at.chat
@@ -327,6 +331,7 @@ class RoomFeed:
                 self.people[sub] = left
             else:
                 self.people.pop(sub, None)
+                self.watching.went(sub)
 
 
 class _Tick:

@@ -259,6 +259,8 @@ class Hub:
                 self._turn()
                 await self.desk.ask_again()
                 await self.redis.publish(hub_channel(self.id), b"[]")
+                for feed in tuple(self.rooms.values()):
+                    await feed.watching.turn()
                 if turn % 10 == 0:
                     self.desk.sort_purses()
                     await self.read_revocations()
@@ -336,6 +338,9 @@ class Hub:
             for task in tasks:
                 task.cancel()
             _, tasks = await asyncio.wait(tasks, timeout=0.2)
+        with suppress(RedisError, OSError):
+            for feed in tuple(self.rooms.values()):
+                await feed.watching.end()
         await self.pubsub.aclose()  # type: ignore[no-untyped-call]
         await self.redis.aclose()
         await self.buying.aclose()

@@ -14,7 +14,7 @@ from sqlmodel import col
 
 from live.infra import outbox
 from live.infra.db import epoch_ms
-from live.offers.rules import ANYWHERE, MAX_LOCATIONS, PER_ORDER, WORD, word_hash
+from live.offers.rules import ANYWHERE, MAX_LOCATIONS, PER_ORDER, WATCH, WORD, word_hash
 from live.offers.tables import Allotment, Offer, Team
 from live.offers.till import return_rid
 from live.offers.waitlist.actions import close_line
@@ -98,6 +98,8 @@ def turnstile(offer: Offer, left: Mapping[str, int], seats: int | None) -> dict[
     fields |= {f"left:{location}": str(qty) for location, qty in left.items()}
     if WORD in offer.terms:
         fields["word"] = word_hash(offer.terms[WORD])
+    if WATCH in offer.terms:
+        fields["watch"] = str(offer.terms[WATCH] * 60_000)  # ms, as the room's `watched`
     if seats is not None:
         fields["seats"] = str(seats)
     return fields
@@ -174,6 +176,20 @@ async def add_stock(session: AsyncSession, offer_id: int, location: str, qty: in
     state = await outbox.room_state(session, offer.room_id, key)
     if state is not None:
         await outbox.act(session, offer.room_id, state={key: {**state, "total": state["total"] + qty}})
+
+
+async def change_window(session: AsyncSession, offer: Offer, **shown: Any) -> None:
+    """Tell the room and its turnstile when a planned offer opens and closes; its row, locked, says so already. `shown`: on its card."""
+    key, fields = f"offer:{offer.id}", turnstile(offer, {}, None)
+    state = await outbox.room_state(session, offer.room_id, key) or {}
+    window = {"opens": epoch_ms(offer.opens_at), "closes": epoch_ms(offer.closes_at) if offer.closes_at else None}
+    await outbox.act(
+        session,
+        offer.room_id,
+        events=[_opened(offer, offer.opens_at)],
+        state={key: {**state, **window, **shown}},
+        offers={int(offer.id or 0): {name: fields[name] for name in ("opens", "closes")}},
+    )
 
 
 async def change_price(session: AsyncSession, offer_id: int, fen: int, now: datetime, event_too: bool = True) -> int:

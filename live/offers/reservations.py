@@ -89,6 +89,7 @@ async def reserve(redis: Redis, room: str, taps: Sequence[Tap], cap: int) -> lis
     keys += [begin + tap.rid for tap in taps]
     for offer in offers:
         keys += [room_key(room, f"offer:{offer}"), room_key(room, f"used:{offer}")]
+    keys.append(room_key(room, "watched"))
     args: list[Any] = [room, len(taps), cap, len(offers), *offers]
     texts: dict[Any, str] = {}  # many want the same
     for tap in taps:

@@ -13,6 +13,7 @@ MAX_LOCATIONS = 8  # a turnstile call stays short: constant work per intent
 HOLD_FLOOR = "hold_floor"  # of an offer's terms: seconds below which no hold of it is shortened; without it none is
 PER_ORDER = "per_order"  # of an offer's terms, and of its turnstile: units one order may take; without it as many as a person may have
 WORD = "word"  # of an offer's terms: what has to be said to take from it; never shown to the room
+WATCH = "watch"  # of an offer's terms: minutes of the show that have to be watched before anybody takes from it
 HOT = 2  # from one half of a store's units on, holds shrink: whoever watched half of it go will not watch long for the rest
 
 

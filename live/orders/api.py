@@ -22,6 +22,7 @@ from live.orders.refunds import REASON_CHARACTERS
 from live.orders.tables import Order
 from live.payments.tables import Refund
 from live.promotions.coupon import queries as coupons
+from live.promotions.coupon.voiding import voids
 from live.promotions.red_packet import queries as packets
 from live.protocol.codes import Code, Refusal
 
@@ -77,7 +78,8 @@ async def my_coupons(request: Request) -> Response:
     me = security.known(request)
     async with request.state.db.begin() as session:
         held = await coupons.coupons_of(session, me.sub, request.query_params.get("room"))
-    return _json({"coupons": [coupons.shape(grant) for grant in held]})
+        void = await voids(session, [grant.offer_id for grant in held])
+    return _json({"coupons": [coupons.shape(grant, void) for grant in held]})
 
 
 async def order_coupons(request: Request) -> Response:

@@ -29,6 +29,7 @@ MAY: dict[str, frozenset[str]] = {
     "sale.open": _SHOW,
     "sale.price": _SHOW,
     "coupon.open": _SHOW,
+    "coupon.void": _SHOW,
     "group.open": _SHOW,
     "run_sheet": _SHOW,
     "packet.open": _SHOW,

@@ -19,6 +19,7 @@ class Code(StrEnum):
     NOT_STARTED = "not_started"  # {at}
     ENDED = "ended"
     WRONG_WORD = "wrong_word"  # a packet that opens to who says its word
+    WATCH_LONGER = "watch_longer"  # {minutes}: still to be watched of the show
     TEAM_FULL = "team_full"
     TEAM_CLOSED = "team_closed"  # that small team is not there, not paid for by its opener, or over
     PRICE_CHANGED = "price_changed"  # {fen, version}

@@ -47,6 +47,7 @@ class CouponTerms(Facts):
     percent: int | None = None
     scope: Names | None = None
     audience: Literal["all", "new"] = "all"  # new: for who has paid for no order yet
+    watch: int | None = None  # minutes of the show to be watched before it can be claimed
     valid_seconds: int | None = None  # after the claim
     valid_until: EpochMs | None = None
 
@@ -89,6 +90,7 @@ class OfferView(Facts):
     per_order: int | None = None  # units one order may take; None: as many as a person may have
     countdown: int | None = None  # of a sale: seconds before `opens` from which it counts down; 0: it was opened at once
     stopped: bool = False  # of a sale that ended: by hand, before its time was over or before it began
+    void: str | None = None  # a coupon whose batch was taken back: why
     packet: PacketTerms | None = None
     leader: str | None = None  # a group leader's group: the name; it is collected at the one place it is sold at
     team: TeamTerms | None = None  # of a group of many small teams
@@ -150,6 +152,7 @@ class RoomView(Facts):
     phase: Literal["draft", "live", "ended"]
     title: Names
     pin: int | None  # the offer being explained
+    began: EpochMs | None = None  # when the show that is on began
     notice: str = ""
 
 
@@ -173,6 +176,7 @@ class GrantView(Facts):
     version: int
     offer: int
     state: str
+    void: str | None = None  # why its batch was taken back, when it is VOID
 
 
 class PacketView(Facts):

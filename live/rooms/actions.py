@@ -19,7 +19,8 @@ from live.rooms.tables import CommentRow, Mute, Room
 
 def _state(room: Room) -> dict[str, object]:
     title = Names(zh=room.title_zh, en=room.title_en)
-    return view(RoomView.model_validate({"phase": room.phase, "title": title, "pin": room.pin}))
+    began = epoch_ms(room.started_at) if room.started_at and room.phase == "live" else None
+    return view(RoomView.model_validate({"phase": room.phase, "title": title, "pin": room.pin, "began": began}))
 
 
 async def create_room(session: AsyncSession, *, room_id: str, title_zh: str, title_en: str, play_url: str = "", poster: str = "") -> Room:

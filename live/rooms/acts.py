@@ -1,6 +1,6 @@
 """What a host can do on air, kind by kind: the form that is filled in, and what it starts.
 
-The doors of doing it by hand go through acts, and those of the table `ACTS` may stand on a run sheet too, with the same form and meaning.
+The doors of doing it by hand go through these acts, and each may stand on a run sheet too, with the same form and meaning.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from live.infra.db import from_ms
 from live.offers.queries import newest_open
 from live.promotions.actions import sku_named
 from live.promotions.coupon.actions import open_coupon
+from live.promotions.draw.actions import open_draw
+from live.promotions.draw.tables import Draw
 from live.promotions.flash_sale.actions import open_sale
 from live.promotions.group_buy.actions import open_group
 from live.promotions.group_buy.leader import open_leader_group
@@ -31,11 +33,14 @@ Start = Callable[[AsyncSession, str, Any, Settings, datetime], Awaitable[int | N
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One kind of act. `start` raises Refusal(BAD_REQUEST field why) for settings that are wrong whenever they are used."""
+    """One kind of act. `start` raises Refusal(BAD_REQUEST field why) for settings that are wrong whenever they are used.
+
+    `opens`: whether it opens an offer, which can be explained from then on."""
 
     form: type[forms.Form]
     start: Start
     planned: Callable[[Any], bool] = lambda form: False  # whether this form is for later, and may come before the show
+    opens: bool = True
 
 
 async def _pin(session: AsyncSession, room_id: str, form: forms.PinProduct, config: Settings, now: datetime) -> int | None:
@@ -63,6 +68,7 @@ async def _coupon(session: AsyncSession, room_id: str, form: forms.CouponForm, c
         session, room_id=room_id, off=form.off, threshold=form.threshold, total=form.total, per_person=form.per_person,
         minutes=form.minutes, now=now, percent=form.percent, category=form.category, skus=tuple(form.skus), audience=form.audience,
         valid_seconds=form.valid_seconds, valid_until=None if form.valid_until is None else from_ms(form.valid_until),
+        watch=form.watch,
     )  # fmt: skip
     return offer.id
 
@@ -95,6 +101,19 @@ async def _leader_group(session: AsyncSession, room_id: str, form: forms.LeaderG
     return offer.id
 
 
+async def start_draw(session: AsyncSession, room_id: str, form: forms.DrawForm, config: Settings, now: datetime) -> Draw:
+    """Open a draw as the form says. Refusal(BAD_REQUEST field why)."""
+    return await open_draw(
+        session, room_id=room_id, prize=(form.prize_zh, form.prize_en), off=form.off, threshold=form.threshold, winners=form.winners,
+        entry=form.entry, word=sayable(form.word, config), minutes=form.minutes, now=now,
+    )  # fmt: skip
+
+
+async def _draw(session: AsyncSession, room_id: str, form: forms.DrawForm, config: Settings, now: datetime) -> int | None:
+    await start_draw(session, room_id, form, config, now)
+    return None  # a draw is no offer
+
+
 def sayable(given: str, config: Settings) -> str:
     """A word viewers are asked to say, as their comments will have it. Refusal(BAD_REQUEST field word): no comment may contain it."""
     word = rules.clean(given)
@@ -105,12 +124,13 @@ def sayable(given: str, config: Settings) -> str:
     return word
 
 
-PACKET = Act(forms.PacketForm, _packet)
-TEAMS = Act(forms.TeamForm, _teams)
-LEADER_GROUP = Act(forms.LeaderGroupForm, _leader_group)
 ACTS: dict[str, Act] = {
-    "pin": Act(forms.PinProduct, _pin),
+    "pin": Act(forms.PinProduct, _pin, opens=False),
     "sale": Act(forms.SaleForm, _sale, lambda form: form.opens is not None),
     "coupon": Act(forms.CouponForm, _coupon),
     "group": Act(forms.GroupForm, _group),
+    "team": Act(forms.TeamForm, _teams),
+    "leader": Act(forms.LeaderGroupForm, _leader_group),
+    "packet": Act(forms.PacketForm, _packet),
+    "draw": Act(forms.DrawForm, _draw, opens=False),
 }

@@ -14,13 +14,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from live.infra import security
-from live.infra.db import utc_now
+from live.infra.db import epoch_ms, from_ms, utc_now
 from live.offers.actions import add_stock
 from live.offers.queries import kind_of
 from live.offers.tables import Offer
 from live.promotions.coupon.actions import end_coupon
-from live.promotions.draw.actions import close_draw, close_room, open_draw
-from live.promotions.flash_sale.actions import end_sale, reprice_sale, stop_sale
+from live.promotions.coupon.voiding import void_coupon
+from live.promotions.draw.actions import close_draw, close_room
+from live.promotions.flash_sale.actions import end_sale, move_sale, reprice_sale, stop_sale
 from live.promotions.flash_sale.queries import states
 from live.promotions.group_buy.actions import end_group
 from live.promotions.group_buy.leader import leaders
@@ -124,13 +125,9 @@ async def draw(request: Request) -> Response:
     """POST /v1/rooms/{room}/draws."""
     await security.staff(request, "draw.open")
     form = await security.body(request, forms.DrawForm)
-    word = acts.sayable(form.word, request.state.settings)
     async with request.state.db.begin() as session:
         room = await queries.live_room(session, request.path_params["room"])
-        found = await open_draw(
-            session, room_id=room.id, prize=(form.prize_zh, form.prize_en), off=form.off, threshold=form.threshold, winners=form.winners,
-            entry=form.entry, word=word, minutes=form.minutes, now=utc_now(),
-        )  # fmt: skip
+        found = await acts.start_draw(session, room.id, form, request.state.settings, utc_now())
         return _json({"draw": found.id, "commitment": found.commitment}, 201)
 
 
@@ -169,6 +166,24 @@ async def price(request: Request) -> Response:
     async with request.state.db.begin() as session:
         sale = await reprice_sale(session, request.path_params["id"], form.fen, utc_now())
         return _json({"offer": sale.id, "fen": sale.fen, "version": sale.price_version})
+
+
+async def move(request: Request) -> Response:
+    """POST /v1/offers/{id}/time: of a planned sale, before its countdown begins."""
+    await security.staff(request, "sale.open")
+    form = await security.body(request, forms.SaleTime)
+    async with request.state.db.begin() as session:
+        sale = await move_sale(session, request.path_params["id"], from_ms(form.opens), form.countdown, utc_now())
+        return _json({"offer": sale.id, "opens": epoch_ms(sale.opens_at), "closes": epoch_ms(sale.closes_at) if sale.closes_at else None})
+
+
+async def void(request: Request) -> Response:
+    """POST /v1/offers/{id}/void: take a batch of coupons back; what is claimed and not on an order is void."""
+    me = await security.staff(request, "coupon.void")
+    form = await security.body(request, forms.VoidForm)
+    async with request.state.db.begin() as session:
+        offer = await void_coupon(session, request.path_params["id"], form.reason, me.id, utc_now())
+        return _json({"offer": offer.id, "phase": offer.phase})
 
 
 async def more_stock(request: Request) -> Response:
@@ -224,9 +239,9 @@ routes = [
     Route("/v1/rooms/{room}/sales", _opening(acts.ACTS["sale"], "sale.open"), methods=["POST"]),
     Route("/v1/rooms/{room}/coupons", _opening(acts.ACTS["coupon"], "coupon.open"), methods=["POST"]),
     Route("/v1/rooms/{room}/groups", _opening(acts.ACTS["group"], "group.open"), methods=["POST"]),
-    Route("/v1/rooms/{room}/teams", _opening(acts.TEAMS, "group.open"), methods=["POST"]),
-    Route("/v1/rooms/{room}/leader-groups", _opening(acts.LEADER_GROUP, "group.open"), methods=["POST"]),
-    Route("/v1/rooms/{room}/packets", _opening(acts.PACKET, "packet.open"), methods=["POST"]),
+    Route("/v1/rooms/{room}/teams", _opening(acts.ACTS["team"], "group.open"), methods=["POST"]),
+    Route("/v1/rooms/{room}/leader-groups", _opening(acts.ACTS["leader"], "group.open"), methods=["POST"]),
+    Route("/v1/rooms/{room}/packets", _opening(acts.ACTS["packet"], "packet.open"), methods=["POST"]),
     Route("/v1/rooms/{room}/draws", draw, methods=["POST"]),
     Route("/v1/draws/{id:int}/close", draw_close, methods=["POST"]),
     Route("/v1/rooms/{room}/offers", offers, methods=["GET"]),
@@ -234,5 +249,7 @@ routes = [
     Route("/v1/rooms/{room}/comments/{id}/withdraw", withdraw, methods=["POST"]),
     Route("/v1/offers/{id:int}/end", end, methods=["POST"]),
     Route("/v1/offers/{id:int}/price", price, methods=["POST"]),
+    Route("/v1/offers/{id:int}/time", move, methods=["POST"]),
+    Route("/v1/offers/{id:int}/void", void, methods=["POST"]),
     Route("/v1/offers/{id:int}/stock", more_stock, methods=["POST"]),
 ]

@@ -76,8 +76,16 @@ class PriceForm(Form):
     fen: Fen
 
 
+class SaleTime(Form):
+    """Another time for a planned sale; `countdown` None: as it was."""
+
+    opens: EpochMs
+    countdown: Annotated[int, Field(ge=10, le=300)] | None = None
+
+
 class CouponForm(Form):
-    """A coupon to drop. `percent`: that share, at most `off`; for goods of `category`, or of `skus`, or for all."""
+    """A coupon to drop. `percent`: that share, at most `off`; for goods of `category`, or of `skus`, or for all; `watch`: minutes of the
+    show to be watched before it can be claimed."""
 
     off: Fen
     threshold: Annotated[int, Field(ge=0, le=100_000_000)]
@@ -88,8 +96,15 @@ class CouponForm(Form):
     category: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
     skus: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=64)]], Field(max_length=50)] = []
     audience: Literal["all", "new"] = "all"
+    watch: Minutes | None = None
     valid_seconds: Annotated[int, Field(ge=60, le=31_536_000)] | None = None
     valid_until: Annotated[int, Field(ge=0, lt=2**43)] | None = None  # epoch ms
+
+
+class VoidForm(Form):
+    """A batch of coupons to take back, for a reason its holders read."""
+
+    reason: Title
 
 
 class TierForm(Form):
@@ -182,11 +197,13 @@ class PinProduct(Form):
 
 
 class RowForm(Form):
-    """A row of a run sheet. `settings` are what the form of its `kind` takes; `minute` counts from the show's start."""
+    """A row of a run sheet. `settings` are what the form of its `kind` takes; `minute` counts from the show's start; `pins`: what it opens
+    is explained at once."""
 
     minute: Annotated[int, Field(ge=0, le=LAST_MINUTE)]
     kind: str
     settings: dict[str, Any]
+    pins: bool = False
     note: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)] = ""
 
 

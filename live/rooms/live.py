@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from live.infra.redis import Script
 from live.rooms import rules
 
 _say = Script("live.rooms", "say")
+_watch = Script("live.rooms", "watch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,15 @@ def _said(answer: Sequence[Any]) -> Said:
     if tag == "OK":
         return Said(id=answer[1].decode())
     return Said(code="muted") if tag == "MUTED" else Said(code="slow_down", wait=int(answer[1]))
+
+
+async def watch(redis: Redis, room: str, spans: Sequence[tuple[str, int, int]]) -> None:
+    """Add spans of watching (who, ms since it began, ms since it ended) to the show that is on; of one person, what overlaps counts once.
+
+    Nothing is added while no show is on, nor of the time before it began.
+    """
+    keys = [room_key(room, name) for name in ("meta", "state", "watched")]
+    await _watch(redis, keys, [room, *chain.from_iterable(spans)])
 
 
 async def like(redis: Redis, room: str, n: int) -> None:

@@ -2,13 +2,14 @@
 import { html } from "/static/shared/dom.js";
 import { t } from "/static/shared/i18n.js";
 import { Field } from "/static/shared/parts.js";
-import { Whole, toWhole } from "/static/login/forms.js";
+import { Text, Whole, toWhole } from "/static/login/forms.js";
 import { titleOf, useCatalogue } from "./goods.js";
 
 const HOUR = 3600;
 const MOST_HOURS = 8760; // a year
+const MOST_MINUTES = 1440; // of a show
 
-export const NO_CONDITIONS = { percent: "", scope: "", category: "", skus: [], audience: "all", valid_seconds: "" };
+export const NO_CONDITIONS = { percent: "", scope: "", category: "", skus: [], audience: "all", watch: "", valid_seconds: "", valid_until: "" };
 
 /** Whether the sum is only the most a percentage may take. */
 export const isPercent = (values) => Boolean(String(values.percent).trim());
@@ -17,17 +18,23 @@ export function conditionFaults(v) {
   const between = (text, most) => (!String(text).trim() || (toWhole(text) >= 1 && toWhole(text) <= most) ? "" : t("login.why.between", { a: 1, b: most }));
   return {
     percent: between(v.percent, 99),
+    watch: between(v.watch, MOST_MINUTES),
     valid_seconds: between(v.valid_seconds, MOST_HOURS),
+    valid_until: v.valid_until && String(v.valid_seconds).trim() ? t("login.why.one_end") : "",
     category: v.scope === "category" && !v.category ? t("login.why.empty") : "",
     skus: v.scope === "skus" && !v.skus.length ? t("login.why.empty") : "",
   };
 }
 
-/** Settings of a coupon, typed again: the door's seconds and lists as the form holds them. */
-export const conditionTyped = ({ category, skus, valid_seconds: seconds }) => ({
+/** A moment (epoch ms) as its input holds it, in this machine's time. */
+const typedMoment = (at) => new Date(at - new Date(at).getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+
+/** Settings of a coupon, typed again: the door's seconds, moments and lists as the form holds them. */
+export const conditionTyped = ({ category, skus, valid_seconds: seconds, valid_until: until }) => ({
   scope: category ? "category" : skus?.length ? "skus" : "",
   skus: skus || [],
   valid_seconds: seconds ? String(seconds / HOUR) : "",
+  valid_until: until ? typedMoment(until) : "",
 });
 
 /** As the door takes them: what is not asked for is left out. */
@@ -36,6 +43,8 @@ export function conditionBody(v) {
   if (isPercent(v)) body.percent = toWhole(v.percent);
   if (v.scope === "category") body.category = v.category;
   if (v.scope === "skus") body.skus = v.skus;
+  if (String(v.watch).trim()) body.watch = toWhole(v.watch);
+  if (v.valid_until) body.valid_until = new Date(v.valid_until).getTime();
   if (String(v.valid_seconds).trim()) body.valid_seconds = toWhole(v.valid_seconds) * HOUR;
   return body;
 }
@@ -51,6 +60,8 @@ export function Conditions({ form }) {
   return html`<div class="two">
       <${Whole} label=${t("console.percent")} ...${form.bind("percent")} placeholder=${t("console.percent_none")} />
       <${Whole} label=${t("console.valid_hours")} ...${form.bind("valid_seconds")} placeholder=${t("console.valid_always")} />
+      <${Text} type="datetime-local" label=${t("console.valid_until")} ...${form.bind("valid_until")} hint=${t("console.valid_until_hint")} />
+      <${Whole} label=${t("console.watch")} ...${form.bind("watch")} placeholder=${t("console.watch_none")} hint=${t("console.watch_hint")} />
       ${choice("scope", "console.scope", [["", t("console.scope_all")], ["category", t("console.scope_category")], ["skus", t("console.scope_skus")]])}
       ${choice("audience", "console.audience", [["all", t("console.audience_all")], ["new", t("console.audience_new")]])}
     </div>

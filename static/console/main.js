@@ -10,7 +10,8 @@ import { Comments } from "./comments.js";
 import { Figures } from "./figures.js";
 import { Refunds, OPEN } from "./refunds.js";
 import { OpenSale, OpenCoupon, AddStock } from "./open.js";
-import { ChangePrice } from "./start.js";
+import { ChangePrice, ChangeTime } from "./start.js";
+import { VoidCoupon } from "./void.js";
 import { OpenGroup } from "./open-group.js";
 import { OpenPacket, OpenDraw } from "./open-giveaway.js";
 import { OpenLeaderGroup } from "./open-leader.js";
@@ -20,7 +21,10 @@ import { RunPanel } from "./run-panel.js";
 import { startNext } from "./run-cue.js";
 import { useKeys, Help } from "./keys.js";
 
-const SHEETS = { sale: OpenSale, coupon: OpenCoupon, group: OpenGroup, packet: OpenPacket, draw: OpenDraw, leader: OpenLeaderGroup, teams: OpenTeams, stock: AddStock, run: RunPanel, price: ChangePrice };
+const SHEETS = {
+  sale: OpenSale, coupon: OpenCoupon, group: OpenGroup, packet: OpenPacket, draw: OpenDraw, leader: OpenLeaderGroup, teams: OpenTeams,
+  stock: AddStock, run: RunPanel, price: ChangePrice, time: ChangeTime, void: VoidCoupon,
+};
 const TABS = ["shelf", "comments", "figures", "refunds"];
 
 /** What a role may do here; the server has the last word. */
@@ -58,7 +62,7 @@ function Console({ studio, you }) {
     <${Head} studio=${studio} you=${you} may=${may} onHelp=${() => setHelp(true)} />
     ${!may.run && html`<p class="note role-note">${t("console.moderator_note")}</p>`}
     <main class="stage">
-      <${Shelf} studio=${studio} may=${may} onOpen=${open} onStock=${(one) => open("stock", one)} onPrice=${(one) => open("price", one)} />
+      <${Shelf} studio=${studio} may=${may} onOpen=${open} onStock=${(one) => open("stock", one)} onPrice=${(one) => open("price", one)} onTime=${(one) => open("time", one)} onVoid=${(one) => open("void", one)} />
       ${may.run && html`<div class="side"><${Figures} studio=${studio} /><${Refunds} studio=${studio} may=${may} /></div>`}
       <${Comments} studio=${studio} may=${may} frozen=${frozen} setFrozen=${setFrozen} />
     </main>

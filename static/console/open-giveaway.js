@@ -1,7 +1,7 @@
 // Dropping a red packet and opening a draw, and the draws that run. What is checked here is checked by the server again.
 import { html, cls } from "/static/shared/dom.js";
 import { t, pick } from "/static/shared/i18n.js";
-import { refused, toast } from "/static/shared/toast.js";
+import { refused } from "/static/shared/toast.js";
 import { Button, Countdown, Field } from "/static/shared/parts.js";
 import { useForm, Text, Whole, Yuan, toFen, toWhole } from "/static/login/forms.js";
 import { FormSheet, withMinutes } from "./open.js";
@@ -18,7 +18,7 @@ const optionalFen = (text) => (text ? toFen(text) : 0);
 export function OpenPacket({ studio, onClose }) {
   const sum = (v) => (v.currency === "points" ? toWhole(v.sum) : toFen(v.sum));
   const form = useForm(
-    { currency: "points", sum: "", shares: "50", threshold: "", word: "", minutes: "5" },
+    { currency: "points", sum: "", shares: "50", threshold: "", word: "", minutes: "5", ...studio.typed },
     (v) => ({
       sum: sum(v) >= toWhole(v.shares) && sum(v) > 0 ? "" : t("console.packet_small"),
       shares: toWhole(v.shares) >= 1 ? "" : t("login.why.above_zero"),
@@ -28,7 +28,7 @@ export function OpenPacket({ studio, onClose }) {
     async (v) => {
       const coupon = v.currency === "coupon";
       await studio.open("packets", withMinutes({ currency: v.currency, sum: sum(v), shares: toWhole(v.shares), threshold: coupon ? optionalFen(v.threshold) : 0, word: v.word.trim() }, v.minutes));
-      toast(t("console.packet_opened"), "good");
+      studio.opened(t("console.packet_opened"));
       onClose();
     },
   );
@@ -47,7 +47,7 @@ export function OpenPacket({ studio, onClose }) {
 
 export function OpenDraw({ studio, onClose }) {
   const form = useForm(
-    { prize: "text", prize_zh: "", prize_en: "", off: "", threshold: "", winners: "1", entry: "comment", word: "", minutes: "5" },
+    { prize: "text", prize_zh: "", prize_en: "", off: "", threshold: "", winners: "1", entry: "comment", word: "", minutes: "5", ...studio.typed },
     (v) => ({
       ...(v.prize === "text" ? { prize_zh: v.prize_zh.trim() ? "" : t("login.why.empty"), prize_en: v.prize_en.trim() ? "" : t("login.why.empty") } : { off: toFen(v.off) > 0 ? "" : t("console.need_price") }),
       threshold: optionalFen(v.threshold) === null ? t("login.why.number") : "",
@@ -58,7 +58,7 @@ export function OpenDraw({ studio, onClose }) {
     async (v) => {
       const prize = v.prize === "text" ? { prize_zh: v.prize_zh, prize_en: v.prize_en } : { off: toFen(v.off), threshold: optionalFen(v.threshold) };
       await studio.open("draws", { ...prize, winners: toWhole(v.winners), entry: v.entry, word: v.entry === "comment" ? v.word : "", minutes: toWhole(v.minutes) });
-      toast(t("console.draw_opened"), "good");
+      studio.opened(t("console.draw_opened"));
       onClose();
     },
   );

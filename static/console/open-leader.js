@@ -1,7 +1,6 @@
 // Opening a group leader's group: one price, a cut-off and a minimum, sold from the leader's own point.
 import { html, useLoad } from "/static/shared/dom.js";
 import { t, pick, said } from "/static/shared/i18n.js";
-import { toast } from "/static/shared/toast.js";
 import { Field } from "/static/shared/parts.js";
 import { doors, list } from "/static/login/session.js";
 import { useForm, Whole, Yuan, toFen, toWhole, toYuan } from "/static/login/forms.js";
@@ -24,7 +23,7 @@ function check(v) {
 export function OpenLeaderGroup({ studio, onClose }) {
   const { data, error } = useLoad(() => doors.get("/v1/leaders"), []);
   const leaders = list(data, "leaders");
-  const form = useForm({ sku: null, leader: "", fen: "", size: "", minimum: "", per_person: "2", minutes: "60" }, check, async (v) => {
+  const form = useForm({ sku: null, leader: "", fen: "", size: "", minimum: "", per_person: "2", minutes: "60", ...studio.typed }, check, async (v) => {
     const numbers = Object.fromEntries(["size", "minimum", "per_person", "minutes"].map((name) => [name, toWhole(v[name])]));
     try {
       await studio.open("leader-groups", { sku: v.sku.code, leader: v.leader, fen: toFen(v.fen), ...numbers });
@@ -32,7 +31,7 @@ export function OpenLeaderGroup({ studio, onClose }) {
       if (refusal.code === "not_enough_stock") throw Object.assign(refusal, { code: "bad_request", facts: { field: "size", why: `have ${refusal.facts.have ?? 0}` } });
       throw refusal;
     }
-    toast(t("console.leader_opened", { name: titleOf(v.sku) }), "good");
+    studio.opened(t("console.leader_opened", { name: titleOf(v.sku) }));
     onClose();
   });
   const { values, set } = form;

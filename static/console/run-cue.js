@@ -10,6 +10,8 @@ const ON_TIME = 30; // seconds early or late that nobody need hear of
 /** What a row is about, in a few words. */
 export function rowTitle({ kind, settings, name }) {
   if (settings.sku) return `${pick(name) || settings.sku}${settings.fen ? ` ${money(settings.fen)}` : ""}`;
+  if (settings.prize_zh) return pick({ zh: settings.prize_zh, en: settings.prize_en });
+  if (settings.currency) return t(`run.packet.${settings.currency}`, settings);
   if (settings.off) return t(settings.threshold ? "run.coupon" : "run.coupon_any", { off: settings.off, threshold: settings.threshold });
   return t(kind === "pin" ? "run.unpin" : kindKey(kind));
 }

@@ -31,7 +31,7 @@ function Acts({ studio, row, n, edit }) {
   const after = run.rows[n + 2];
   return html`<div class="run-acts">
     ${planned && html`
-      <button type="button" class="btn btn-sm" onClick=${() => edit(row)}>${t("run.edit")}</button>
+      <button type="button" class="btn btn-sm" disabled=${!FORMS[row.kind]} onClick=${() => edit(row)}>${t("run.edit")}</button>
       <${Button} kind="btn-sm" disabled=${!before} onPress=${act(() => run.move(row, before.id))}>${t("run.up")}<//>
       <${Button} kind="btn-sm" disabled=${n === run.rows.length - 1} onPress=${act(() => run.move(row, after?.id ?? null))}>${t("run.down")}<//>
       <${Button} kind="btn-sm" onPress=${act(() => run.skip(row))}>${t("run.skip")}<//>`}
@@ -52,7 +52,7 @@ function Row({ studio, row, n, open, setOpen, edit }) {
   return html`<li class=${cls("run-row", `is-${row.state.toLowerCase()}`, row.id === sheet.next && "is-next")}>
     <div class="run-line">
       <span class="run-minute num"><b>${t("run.minute", { n: row.minute })}</b>${sheet.began && html`<small class="muted">${time(sheet.began + row.minute * 60_000)}</small>`}</span>
-      <div class="grow"><p class="run-name"><span class=${`tag tag-${row.kind}`}>${t(kindKey(row.kind))}</span> <b>${rowTitle(row)}</b></p>
+      <div class="grow"><p class="run-name"><span class=${`tag tag-${row.kind}`}>${t(kindKey(row.kind))}</span> <b>${rowTitle(row)}</b>${row.pins && html` <span class="tag tag-pin">${t("run.kind.pin")}</span>`}</p>
         ${row.note && html`<p class="small muted run-note">${row.note}</p>`}${!planned && html`<${Done} row=${row} />`}</div>
       ${planned && html`<${Button} kind=${cls("btn-sm", row.id === sheet.next && "btn-soft")} disabled=${!studio.live} label=${t("run.start_named", { name: rowTitle(row) })} onPress=${() => startRow(studio, row)}>${t("run.start")}<//>`}
       <button type="button" class="said-more" aria-expanded=${open} aria-label=${t("run.more", { name: rowTitle(row) })} onClick=${() => setOpen(open ? null : row.id)}>⋯</button>

@@ -8,14 +8,18 @@ import { useForm, Whole, Text, toWhole, toYuan } from "/static/login/forms.js";
 import { FormSheet, Later, OpenSale, OpenCoupon } from "./open.js";
 import { conditionTyped } from "./conditions.js";
 import { OpenGroup } from "./open-group.js";
+import { OpenLeaderGroup } from "./open-leader.js";
+import { OpenTeams } from "./open-team.js";
+import { OpenDraw, OpenPacket } from "./open-giveaway.js";
 import { SkuChoice, useCatalogue, titleOf } from "./goods.js";
 import { kindKey, refusedRow } from "./run-cue.js";
 
 const LAST_MINUTE = 1440; // as the server
 const IN_FEN = new Set(["fen", "off", "threshold"]); // settings that are typed in yuan
+const NO_OFFER = new Set(["pin", "draw"]); // kinds that open nothing which could be explained
 
 /** A kind that can be planned, and its form. A new kind is one line. */
-export const FORMS = { sale: OpenSale, coupon: OpenCoupon, group: OpenGroup, pin: PinProduct };
+export const FORMS = { sale: OpenSale, coupon: OpenCoupon, group: OpenGroup, team: OpenTeams, leader: OpenLeaderGroup, packet: OpenPacket, draw: OpenDraw, pin: PinProduct };
 
 function PinProduct({ studio, onClose }) {
   const form = useForm({ sku: null, ...studio.typed }, (v) => ({ sku: v.sku ? "" : t("console.need_goods") }), async (v) => {
@@ -30,11 +34,13 @@ function PinProduct({ studio, onClose }) {
 }
 
 /** Settings as a form holds them, typed. What a row has taken of a store's stock for itself is no fault of it when it is opened again. */
-function typedOf(settings, skus) {
+function typedOf(kind, settings, skus) {
   const text = (name, value) => (IN_FEN.has(name) ? toYuan(value) : typeof value === "number" ? String(value) : value ?? "");
   const plain = (values) => Object.fromEntries(Object.entries(values).map(([name, value]) => [name, text(name, value)]));
   const typed = { minutes: "", ...plain(settings) };
-  if ("off" in settings) Object.assign(typed, conditionTyped(settings));
+  if (kind === "coupon") Object.assign(typed, conditionTyped(settings));
+  if (kind === "draw") typed.prize = settings.off ? "coupon" : "text";
+  if (settings.currency === "coupon") typed.sum = toYuan(settings.sum);
   if (settings.tiers) typed.tiers = settings.tiers.map(plain);
   if (settings.stock) typed.stock = plain(settings.stock);
   const sku = skus.find((one) => one.code === settings.sku);
@@ -55,9 +61,10 @@ export function RowForm({ studio, row, onClose }) {
 function Filled({ studio, row, skus, onClose }) {
   const [minute, setMinute] = useState(String(row.minute));
   const [note, setNote] = useState(row.note || "");
-  const [typed] = useState(() => (row.settings ? typedOf(row.settings, skus) : {}));
+  const [pins, setPins] = useState(Boolean(row.pins));
+  const [typed] = useState(() => (row.settings ? typedOf(row.kind, row.settings, skus) : {}));
   const now = useRef({});
-  now.current = { minute, note };
+  now.current = { minute, note, pins };
   const fault = toWhole(minute) === null || toWhole(minute) > LAST_MINUTE ? t("login.why.between", { a: 0, b: LAST_MINUTE }) : "";
   const [planner] = useState(() => ({
     place: studio.place,
@@ -70,13 +77,14 @@ function Filled({ studio, row, skus, onClose }) {
   const above = html`<div class="plan-row">
     <${Whole} label=${t("run.minute_label")} value=${minute} onInput=${setMinute} error=${fault} hint=${t("run.minute_hint")} first />
     <${Text} label=${t("run.note")} value=${note} onInput=${setNote} maxlength="500" placeholder=${t("run.note_hint")} />
+    ${!NO_OFFER.has(row.kind) && html`<label class="row plan-pins"><input type="checkbox" checked=${pins} onChange=${(event) => setPins(event.target.checked)} /><span>${t("run.pins")}</span></label>`}
   </div>`;
   const Form = FORMS[row.kind];
   return html`<${Later.Provider} value=${{ title: t("run.title"), send: t("run.save"), above }}><${Form} studio=${planner} onClose=${onClose} /><//>`;
 }
 
-async function save(studio, row, settings, { minute, note }) {
-  const body = { kind: row.kind, minute: toWhole(minute), note, settings };
+async function save(studio, row, settings, { minute, note, pins }) {
+  const body = { kind: row.kind, minute: toWhole(minute), note, pins, settings };
   try {
     await studio.run.save(row.id ? row : null, body);
   } catch (refusal) {

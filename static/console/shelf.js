@@ -94,7 +94,7 @@ function Team({ team, tiers, fen }) {
   </div>`;
 }
 
-function Card({ studio, offer, at, pinned, may, onStock, onPrice }) {
+function Card({ studio, offer, at, pinned, may, onStock, onPrice, onTime, onVoid }) {
   const open = offer.phase === "open";
   return html`<li class=${cls("offer", `offer-${offer.kind}`, pinned && "is-pinned", !open && "is-ended")} style=${{ order: at }}>
     <div class="offer-head">
@@ -105,7 +105,7 @@ function Card({ studio, offer, at, pinned, may, onStock, onPrice }) {
           ${offer.state ? html`<${SaleState} studio=${studio} offer=${offer} />` : html`
           ${open && offer.left === 0 && html`<span class="tag tag-bad">${t("console.sold_out")}</span>`}
           ${open && offer.closes && html`<${Countdown} until=${offer.closes} skew=${studio.room.skew} class="offer-clock" />`}
-          ${!open && html`<span class="tag">${t("console.ended")}</span>`}`}</div>
+          ${!open && html`<span class=${cls("tag", offer.void && "tag-bad")}>${t(offer.void ? "console.void_done" : "console.ended")}</span>`}`}</div>
         <h3>${pick(offer.name)}</h3>
         <p class="small muted num">${!(offer.kind in FACES) && html`<${Price} fen=${offer.team?.fen ?? offer.fen} was=${offer.list_fen} /> · `}${t("console.per_person_n", { n: offer.per_person })}${offer.per_order && ` · ${t("console.per_order_n", { n: offer.per_order })}`}</p>
       </div>
@@ -118,8 +118,11 @@ function Card({ studio, offer, at, pinned, may, onStock, onPrice }) {
       <${Button} kind=${pinned ? "btn-soft" : ""} onPress=${() => pinTo(studio, pinned ? null : offer.id)}>${t(pinned ? "console.unpin" : "console.pin")}<//>
       ${offer.kind !== "packet" && html`<button type="button" class="btn" onClick=${() => onStock(offer)}>${t("console.add_stock")}</button>`}
       ${offer.kind === "sale" && html`<button type="button" class="btn" onClick=${() => onPrice(offer)}>${t("console.change_price")}</button>`}
+      ${offer.state === "SCHEDULED" && html`<button type="button" class="btn" onClick=${() => onTime(offer)}>${t("console.change_time")}</button>`}
+      ${offer.kind === "coupon" && html`<button type="button" class="btn btn-quiet" onClick=${() => onVoid(offer)}>${t("console.void")}</button>`}
       <${Button} kind="btn-quiet offer-end" onPress=${() => endIt(studio, offer)}>${t(endWord(offer))}<//>
     </div>`}
+    ${may.run && !open && offer.kind === "coupon" && !offer.void && html`<div class="offer-acts"><button type="button" class="btn btn-quiet" onClick=${() => onVoid(offer)}>${t("console.void")}</button></div>`}
   </li>`;
 }
 
@@ -137,13 +140,13 @@ export function columns(offers) {
   return found.map((one) => one.cards);
 }
 
-export function Shelf({ studio, may, onOpen, onStock, onPrice }) {
+export function Shelf({ studio, may, onOpen, onStock, onPrice, onTime, onVoid }) {
   const [past, setPast] = useState(false);
   const offers = studio.offers();
   const open = offers.filter((one) => one.phase === "open");
   const ended = offers.filter((one) => one.phase !== "open");
   const known = studio.offersKnown || studio.room.state.size > 0;
-  const card = ({ offer, n }) => html`<${Card} key=${offer.id} studio=${studio} offer=${offer} at=${n} pinned=${offer.id === studio.view.pin && offer.phase === "open"} may=${may} onStock=${onStock} onPrice=${onPrice} />`;
+  const card = ({ offer, n }) => html`<${Card} key=${offer.id} studio=${studio} offer=${offer} at=${n} pinned=${offer.id === studio.view.pin && offer.phase === "open"} may=${may} onStock=${onStock} onPrice=${onPrice} onTime=${onTime} onVoid=${onVoid} />`;
   const cards = (all) => html`<div class="offers">${columns(all).map((column, n) => html`<ul key=${n}>${column.map(card)}</ul>`)}</div>`;
   return html`<section class="panel shelf" aria-label=${t("console.shelf")}>
     ${may.run && html`<div class="launch">

@@ -1,6 +1,6 @@
 // When a flash sale starts: now, in some minutes, or at a time; and the price of one that was opened.
 import { html } from "/static/shared/dom.js";
-import { t, pick, money } from "/static/shared/i18n.js";
+import { t, pick, money, date } from "/static/shared/i18n.js";
 import { toast } from "/static/shared/toast.js";
 import { Field } from "/static/shared/parts.js";
 import { useForm, Text, Whole, Yuan, toFen, toWhole, toYuan } from "/static/login/forms.js";
@@ -49,6 +49,20 @@ export function Start({ form, live }) {
     ${values.start === "at" && html`<${Text} type="datetime-local" label=${t("console.start_at")} ...${bind("at")} error=${fault} />`}
     ${values.start !== "now" && html`<${Whole} label=${t("console.countdown")} ...${bind("countdown")} hint=${t("console.countdown_hint")} />`}
   </div>`;
+}
+
+/** Another time for a planned sale. */
+export function ChangeTime({ studio, offer, onClose }) {
+  const now = () => studio.room.now();
+  const form = useForm({ ...startValues(false), start: "in", countdown: String(offer.countdown) }, (v) => startFaults(v, now()), async (v) => {
+    const { opens } = await studio.moveSale(offer.id, startBody(v, now()));
+    toast(t("console.moved", { name: pick(offer.name), at: date(opens) }), "good");
+    onClose();
+  });
+  return html`<${FormSheet} title=${t("console.change_time")} form=${form} send=${t("console.change_time_now")} onClose=${onClose}>
+    <p class="lead">${pick(offer.name)} · ${date(offer.opens)}</p>
+    <${Start} form=${form} live=${false} />
+  <//>`;
 }
 
 /** Another price for a sale, planned or running. */

@@ -216,6 +216,18 @@ export class Studio extends Listeners {
     await doors.post(`/v1/offers/${offer}/price`, { fen });
     await this.askOffers();
   }
+
+  async moveSale(offer, body) {
+    const moved = await doors.post(`/v1/offers/${offer}/time`, body);
+    await this.askOffers();
+    return moved;
+  }
+
+  async voidCoupon(offer, reason) {
+    await doors.post(`/v1/offers/${offer}/void`, { reason });
+    await this.askOffers();
+  }
+
   closeDraw = (draw) => doors.post(`/v1/draws/${draw}/close`);
 
   async addStock(offer, location, qty) {

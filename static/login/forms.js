@@ -53,6 +53,9 @@ const WHY = [
   [/decimals|decimal places/, "decimals"],
   [/^have (\d+)$/, "have"],
   [/^must be in the future, within (\d+) days$/, "future"],
+  [/^a length or a moment, not both$/, "one_end"],
+  [/^must be a minute after the last claim/, "after_claims"],
+  [/^is its time already$/, "same_time"],
   [/^is its price already$/, "same_price"],
   [/^no such |^unknown /, "unknown"],
 ];

@@ -17,6 +17,7 @@ export function conditions(terms) {
   if (terms.percent) said.unshift(t("coupon.most", terms));
   if (terms.scope) said.push(t("coupon.scope", { name: pick(terms.scope) }));
   if (terms.audience === "new") said.push(t("coupon.new"));
+  if (terms.watch) said.push(t("coupon.watch", { n: terms.watch }));
   if (terms.valid_until) said.push(t("coupon.until", { date: date(terms.valid_until) }));
   else if (terms.valid_seconds >= HOUR) said.push(t("coupon.hours", { n: Math.round((terms.valid_seconds / HOUR) * 10) / 10 }));
   else if (terms.valid_seconds) said.push(t("coupon.minutes", { n: Math.round(terms.valid_seconds / 60) }));

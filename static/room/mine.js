@@ -53,5 +53,5 @@ function Coupons({ shop }) {
   const coupons = [...shop.coupons.values()];
   if (!coupons.length) return html`<${Empty} title=${t("coupons.empty")} text=${t("coupons.empty.text")} />`;
   return html`<ul class="stack">${coupons.map((one) => html`<li key=${one.id} class=${cls("ticket", one.state !== "CLAIMED" && "ticket-done")}>
-    <b class="ticket-off num">${worth(one)}</b><span class="grow"><b>${conditions(one)}</b><span class="small muted">${date(one.created)}</span></span><span class="chip">${t(`coupon.${one.state}`)}</span></li>`)}</ul>`;
+    <b class="ticket-off num">${worth(one)}</b><span class="grow"><b>${conditions(one)}</b><span class="small muted">${one.void ? t("coupon.void.why", { why: one.void }) : date(one.created)}</span></span><span class="chip">${t(`coupon.${one.state}`)}</span></li>`)}</ul>`;
 }

@@ -196,7 +196,8 @@ export class Shop extends Listeners {
       if (changed) this.#later(() => this.fetchOrder(body.no), 0); // lines, refund and pickup code come over HTTP
     } else if (body.t === "coupon") {
       const held = this.coupons.get(body.id);
-      if (held) this.coupons.set(body.id, { ...held, state: body.state });
+      if (held) this.coupons.set(body.id, { ...held, state: body.state, void: body.void });
+      if (held && body.void && held.state !== body.state) this.note(t("coupon.void.told", { why: body.void }), "bad");
       this.#later(() => this.fetchCoupons(), 0); // which order holds it comes over HTTP
     } else if (body.t === "waitlist") this.waits.news(body);
     else if (body.t === "packet") this.packets.keep(body);

@@ -10,10 +10,10 @@ let count = 0;
 let mounted = false;
 
 export function toast(text, tone = "plain") {
-  if (!mounted) mount();
   const id = ++count;
   shown = [...shown.filter((one) => one.text !== text), { id, text, tone }].slice(-MOST);
-  store.tell();
+  if (mounted) store.tell();
+  else mount(); // drawn with this one: nobody listens to the store yet
   setTimeout(() => dismiss(id), STAY[tone] || STAY.plain);
 }
 

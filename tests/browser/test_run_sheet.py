@@ -16,7 +16,9 @@ from tests.browser.conftest import House, Visits
 pytestmark = pytest.mark.browser
 
 
-async def save(page: Page, kind: str, minute: str, note: str, fields: dict[str, str], sku: str = "") -> None:
+async def save(
+    page: Page, kind: str, minute: str, note: str, fields: dict[str, str], sku: str = "", press: str = "", pins: bool = False
+) -> None:
     """Add a row at the run sheet that lies open."""
     await page.get_by_role("dialog", name="流程单").get_by_role("button", name=f"+ {kind}").click()
     form = page.locator(".form-sheet")
@@ -24,10 +26,48 @@ async def save(page: Page, kind: str, minute: str, note: str, fields: dict[str, 
     await form.get_by_label("给主播的提示").fill(note)
     if sku:
         await form.locator(".sku-row", has_text=sku).click()
+    if press:
+        await form.get_by_role("button", name=press).click()
+    if pins:
+        await form.get_by_label("开始后立即讲解").check()
     for label, typed in fields.items():
         await form.get_by_label(label).fill(typed)
     await form.get_by_role("button", name="保存").click()
     await expect(form).to_have_count(0)
+
+
+async def test_packets_and_draws_are_planned_and_a_row_pins_what_it_opens(house: House, visits: Visits, database: Database) -> None:
+    async with database.begin() as session:
+        await session.execute(text("DELETE FROM run_row"))
+    host = await Host(house.settings.web_url, "host", house.shop.room).login(PASSWORD)
+    try:
+        await host.start()
+    finally:
+        await host.close()
+    console = await visits.staff("host", PASSWORD, f"/console/{house.shop.room}")
+    await expect(console.get_by_text("还没有流程单")).to_be_visible()
+    await console.keyboard.press("r")
+    await save(console, "红包", "0", "", {"总额": "6.66", "红包个数": "3", "使用门槛": "30"}, press="优惠券金额")
+    await save(console, "抽奖", "1", "", {"奖品名称（中文）": "牛排一份", "奖品名称（英文）": "A steak", "评论里要有的词": "抽我"})
+    await save(console, "抢购", "2", "", {"价格": "66", "静安寺店": "3"}, "beef-2", pins=True)
+    rows = console.locator(".run-row")
+    await expect(rows.nth(0)).to_contain_text("¥6.66 券红包")
+    await expect(rows.nth(1)).to_contain_text("牛排一份")
+    await expect(rows.nth(2)).to_contain_text("讲解")
+    await rows.nth(0).get_by_role("button", name=re.compile("^更多操作")).click()
+    await rows.nth(0).get_by_role("button", name="修改").click()
+    form = console.locator(".form-sheet")
+    await expect(form.get_by_label("总额")).to_have_value("6.66")
+    await expect(form.get_by_role("button", name="优惠券金额")).to_have_attribute("aria-pressed", "true")
+    await form.get_by_role("button", name="取消").click()
+    for n in range(3):
+        await rows.nth(n).get_by_role("button", name=re.compile("^开始：")).click()
+        await expect(rows.nth(n)).to_contain_text("已开始")
+    await console.keyboard.press("Escape")
+    await expect(console.locator(".offer-packet")).to_be_visible()
+    await expect(console.locator(".console-draw")).to_contain_text("牛排一份")
+    viewer = await visits.phone(f"/room/{house.shop.room}")
+    await expect(viewer.locator(".pinned")).to_contain_text("谷饲雪花牛排")
 
 
 async def fits(page: Page) -> bool:

@@ -28,8 +28,9 @@ from live.payments.actions import ask_provider
 from live.payments.refunds import send_refund
 from live.pickup.handoff import handoff
 from live.promotions.coupon.actions import end_coupon
+from live.promotions.coupon.voiding import void_coupon
 from live.promotions.draw.actions import clear_draws, close_draw, draw_winners, open_draw
-from live.promotions.flash_sale.actions import end_sale, open_sale, reprice_sale, tell_started
+from live.promotions.flash_sale.actions import end_sale, move_sale, open_sale, reprice_sale, tell_started
 from live.promotions.group_buy.actions import close_team, end_group
 from live.protocol.events import CRITICAL, STATE
 from live.rooms.actions import begin_stop, create_room, edit_room, mute, pin, start_room, stop_room, unmute, withdraw
@@ -264,6 +265,7 @@ async def coupons(show: Show, offer: int) -> None:
     await show.paid("p:5", order, grant)
     await show.refunded("p:5", order)
     await show.act(end_coupon, batch, utc_now())
+    await show.act(void_coupon, batch, "a slip", None, utc_now())
 
 
 async def queue(show: Show) -> None:
@@ -310,6 +312,8 @@ async def planned(show: Show) -> None:
         now=utc_now(),
     )  # fmt: skip
     await show.act(reprice_sale, made.id, 4000, utc_now())
+    opens = opens + timedelta(minutes=5)
+    await show.act(move_sale, made.id, opens, 10, opens - timedelta(minutes=7))
     assert await show.act(tell_started, made.id, opens)
 
 

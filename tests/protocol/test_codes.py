@@ -20,7 +20,7 @@ def test_status_follows_from_the_kind_of_refusal() -> None:
     assert {code for code in Code if STATUS.get(code, 409) == 409} == {
         Code.SOLD_OUT, Code.SOLD_OUT_PENDING, Code.LIMIT, Code.NOT_STARTED, Code.ENDED, Code.TEAM_FULL, Code.PRICE_CHANGED, Code.KEY_REUSED,
         Code.AGAIN, Code.PENDING, Code.ROOM_CLOSED, Code.STATE, Code.COUPON_NOT_USABLE, Code.NOT_ENOUGH_STOCK, Code.REFUND_OPEN,
-        Code.NOT_READY, Code.ON_SALE, Code.NO_WAITLIST, Code.ORDER_LIMIT, Code.TEAM_CLOSED,
+        Code.NOT_READY, Code.ON_SALE, Code.NO_WAITLIST, Code.ORDER_LIMIT, Code.TEAM_CLOSED, Code.WATCH_LONGER,
     }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from tests.offers.shop import NOW, book_all, books, make_shop, sale
 from tests.web.doors import holdings
 
 TITLE = {"zh": "茶会", "en": "Tea party"}
-LIVE = {"phase": "live", "title": {"zh": "间", "en": "Room"}, "pin": None, "notice": ""}
+LIVE = {"phase": "live", "title": {"zh": "间", "en": "Room"}, "pin": None, "notice": "", "began": epoch_ms(NOW)}
 
 
 async def acts(db: Database, room: str = "r1") -> list[dict[str, Any]]:
@@ -57,7 +57,7 @@ async def test_a_new_room_is_a_draft_with_its_first_act(database: Database) -> N
         await actions.create_room(session, room_id="tea", title_zh="茶会", title_en="Tea party", play_url="/live/tea.m3u8")
     found = await row(database, "tea")
     assert (found["phase"], found["play_url"], found["poster"], found["pin"]) == ("draft", "/live/tea.m3u8", "", None)
-    state = {"phase": "draft", "title": TITLE, "pin": None, "notice": ""}
+    state = {"phase": "draft", "title": TITLE, "pin": None, "notice": "", "began": None}
     assert await acts(database, "tea") == [{"no": 1, "events": [], "state": {"room": state}, "offers": {}, "muted": {}}]
     assert await kept(database, room="tea") == state
 
@@ -82,7 +82,10 @@ async def test_every_verb_is_the_next_act_and_leaves_its_state(database: Databas
         (lambda s: actions.mute(s, "r1", "g:x", None, 7, NOW), [], {}, {"g:x": rules.FOR_GOOD}),
         (lambda s: actions.unmute(s, "r1", "p:1"), [], {}, {"p:1": 0}),
         (lambda s: actions.withdraw(s, "r1", "c1-1", NOW), [["comment.withdrawn", {"id": "c1-1"}]], {}, {}),
-        (lambda s: actions.stop_room(s, "r1", NOW), [["room.closed", {}]], {"room": LIVE | {"phase": "ended", "title": TITLE}}, {}),
+        (
+            lambda s: actions.stop_room(s, "r1", NOW),
+            [["room.closed", {}]], {"room": LIVE | {"phase": "ended", "title": TITLE, "began": None}}, {},
+        ),
         (lambda s: actions.start_room(s, "r1", NOW), [["room.opened", {}]], {"room": LIVE | {"title": TITLE}}, {}),
     ]  # fmt: skip
     for step, (verb, events, state, muted) in enumerate(steps):

@@ -20,12 +20,16 @@ GROUP = {
     "sku": "TEA", "per_person": 2, "stock": {"S1": 4}, "size": 4, "minimum": 2,
     "tiers": [{"seats": 0, "fen": 8000}, {"seats": 2, "fen": 7000}],
 }  # fmt: skip
+PACKET = {"currency": "points", "sum": 500, "shares": 5, "minutes": 5}
+DRAW = {"prize_zh": "茶", "prize_en": "Tea", "winners": 2, "entry": "comment", "word": "抽我", "minutes": 5}
+LEADER = {"sku": "TEA", "leader": "laowang", "fen": 7000, "size": 10, "minimum": 2, "per_person": 2, "minutes": 60}
+TEAM = {"sku": "TEA", "fen": 6000, "stock": {"S1": 6}, "size": 3, "team_minutes": 30}
 SHEET = "/v1/rooms/r1/run-sheet"
 Sheet = dict[str, Any]
 
 
-def row(kind: str, settings: Sheet, minute: int = 0, note: str = "") -> Sheet:
-    return {"minute": minute, "kind": kind, "settings": settings, "note": note}
+def row(kind: str, settings: Sheet, minute: int = 0, note: str = "", pins: bool = False) -> Sheet:
+    return {"minute": minute, "kind": kind, "settings": settings, "pins": pins, "note": note}
 
 
 PLAN = [row("coupon", COUPON, 0, "先发券"), row("sale", SALE, 5), row("pin", {"sku": "TEA"}, 6), row("group", GROUP, 20, "压轴")]
@@ -196,6 +200,15 @@ WRONG: list[tuple[Sheet, str]] = [
     (row("coupon", COUPON | {"threshold": 499}), "settings.off"),
     (row("group", GROUP | {"size": 5}), "settings.size"),
     (row("group", GROUP | {"tiers": [{"seats": 0, "fen": 7000}, {"seats": 2, "fen": 8000}]}), "settings.tiers.1.fen"),
+    (row("packet", PACKET | {"shares": 501}), "settings.sum"),
+    (row("packet", PACKET | {"word": "加微信"}), "settings.word"),
+    (row("draw", DRAW | {"prize_en": ""}), "settings.prize_en"),
+    (row("draw", DRAW | {"word": ""}), "settings.word"),
+    (row("draw", DRAW, pins=True), "pins"),
+    (row("leader", LEADER | {"leader": "nobody"}), "settings.leader"),
+    (row("team", TEAM | {"size": 1}), "settings.size"),
+    (row("sale", SALE) | {"pins": 1}, "pins"),
+    (row("pin", {"sku": None}, pins=True), "pins"),
     (row("pin", {}), "settings.sku"),
     (row("pin", {"sku": "COFFEE"}), "settings.sku"),
 ]
@@ -210,7 +223,7 @@ async def test_a_row_that_could_never_be_started_is_refused_when_it_is_saved_by_
         assert (status, no["code"], no["field"]) == (422, "bad_request", field), (wrong, no)
         status, no = await xiaoman.ask(f"/rows/{seen['id']}", wrong | {"version": seen["version"]})
         assert (status, no["code"], no["field"]) == (422, "bad_request", field), (wrong, no)
-        if "." in field or field == "kind":
+        if "." in field or field == "kind" or (field == "pins" and wrong["pins"] is True):
             assert no["row"] == seen["id"]
             status, no = await xiaoman.ask("/import", {"rows": [PLAN[0], wrong, PLAN[1], wrong]})
             assert (status, no["code"]) == (422, "rows")

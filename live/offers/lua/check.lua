@@ -1,4 +1,4 @@
--- First reason why an intent cannot be met, or the place and the units per offer. Only reads. Needs `offers` and `now`.
+-- First reason why an intent cannot be met, or the place and the units per offer. Only reads. Needs `offers`, `watched` and `now`.
 -- Many want the same: what is written the same is read once.
 local read = {}
 local function lines_of(text)
@@ -33,6 +33,7 @@ local function check(who, places, lines)
     if now < o.opens then return {'NO', 'not_started', o.opens} end
     if o.phase ~= 'open' or (o.closes > 0 and now >= o.closes) then return {'NO', 'ended'} end
     if o.word and line[4] ~= o.word then return {'NO', 'wrong_word'} end
+    if o.watch and watched(who) < o.watch then return {'NO', 'watch_longer', math.ceil((o.watch - watched(who)) / 60000)} end
     if line[3] ~= o.version then return {'NO', 'price_changed', o.fen, o.version} end
     if not need[o] then need[o] = 0; order[#order + 1] = o end
     need[o] = need[o] + line[2]

@@ -1,6 +1,6 @@
 -- The turnstile: decides a batch of one room's intents, each all or none. Promises: nothing is written before the batch's last check, and
 -- units are taken before the intents that stand for them; a rid acts once; a missing counter is never zero.
--- KEYS: meta, log, state, intents, then per intent its rid record, then per offer its hash and its `used` hash (pairs).
+-- KEYS: meta, log, state, intents, then per intent its rid record, then per offer its hash and its `used` hash (pairs), then `watched`.
 -- ARGV: room, number of intents (1,000 at most), most unbooked intents, number of offers, offer ids, then six per intent: who, tries, acceptable
 --   places (place,…), lines (offer index:qty:version:word;…), hash of its body, and the start of its JSON ({"rid":…, without the end)
 -- Answer: fence, then per intent its stream id (OK: a verdict follows), ? and its stream id (ASK: likewise), or {tag, …}: KNOWN record |
@@ -19,15 +19,16 @@ local fence, waiting, offers, people = guard[1], redis.call('XLEN', INTENTS), {}
 for i = 1, n do people[i] = ARGV[6 * i + kinds - 1] end
 for i = 1, kinds do
   local key, used_key = KEYS[3 + n + 2 * i], KEYS[4 + n + 2 * i]
-  local f = redis.call('HMGET', key, 'kind', 'phase', 'opens', 'closes', 'fen', 'version', 'k', 'seats', 'places', 'per_order', 'word')
+  local f = redis.call('HMGET', key, 'kind', 'phase', 'opens', 'closes', 'fen', 'version', 'k', 'seats', 'places', 'per_order', 'word', 'watch')
   local used = {}
   for j, units in ipairs(redis.call('HMGET', used_key, unpack(people))) do used[people[j]] = tonumber(units or 0) end
   offers[i] = {id = ARGV[4 + i], key = key, used_key = used_key, kind = f[1], phase = f[2], opens = tonumber(f[3]), closes = tonumber(f[4]),
     fen = f[5], version = tonumber(f[6]), k = tonumber(f[7]), seats = tonumber(f[8]), places = f[9] or '', per_order = tonumber(f[10]), word = f[11],
-    used = used, left = {}, taken = {},
+    watch = tonumber(f[12]), used = used, left = {}, taken = {},
     users = {}, seated = 0}
 end
 
+-- include: watched
 -- include: check
 -- include: take
 local intents, records = {}, redis.call('MGET', unpack(KEYS, 5, 4 + n)) -- intents: rid record -> its place in the batch, JSON

@@ -22,6 +22,7 @@ from live.promotions.actions import card, end_kind, refuse
 from live.promotions.coupon import rules
 from live.promotions.coupon.tables import CouponGrant
 from live.promotions.coupon.terms import held, stored, told
+from live.promotions.coupon.voiding import voids
 from live.promotions.rules import closing, limits_fault
 from live.protocol.codes import Code, Refusal
 from live.protocol.events import GrantView, view
@@ -90,8 +91,9 @@ async def lock(session: AsyncSession, grant_id: int, person: str, basket: rules.
     wanted = grants.get(grant_id)
     if wanted is None or wanted.person != person:
         raise Refusal(Code.COUPON_NOT_USABLE, why="unknown")
+    void = await voids(session, [wanted.offer_id])
     hand = [held(grant) for grant in grants.values() if grant.person == person]
-    gain, why = rules.fits(held(wanted), rules.as_of(basket, hand), now)
+    gain, why = rules.fits(held(wanted, bool(void)), rules.as_of(basket, hand), now)
     if why is not None:
         raise Refusal(Code.COUPON_NOT_USABLE, why=why)
     for other in grants.values():
@@ -148,13 +150,14 @@ async def _of(session: AsyncSession, order_no: str) -> CouponGrant | None:
 
 
 async def _let_go(session: AsyncSession, grant: CouponGrant, now: datetime) -> None:
-    await _move(session, grant, "EXPIRED" if rules.over(grant.valid_until, now) else "CLAIMED", None)
+    void = (await voids(session, [grant.offer_id])).get(grant.offer_id)
+    await _move(session, grant, "VOID" if void else "EXPIRED" if rules.over(grant.valid_until, now) else "CLAIMED", None, void)
 
 
-async def _move(session: AsyncSession, grant: CouponGrant, state: str, order_no: str | None) -> None:
+async def _move(session: AsyncSession, grant: CouponGrant, state: str, order_no: str | None, void: str | None = None) -> None:
     assert state in rules.MOVES[grant.state], f"coupon {grant.id}: {grant.state} -> {state}"
     grant.state, grant.order_no, grant.version = state, order_no, grant.version + 1
     await session.flush()  # order_no is unique: one coupon must let go before the next takes it
     assert grant.id is not None
-    news = GrantView(id=grant.id, version=grant.version, offer=grant.offer_id, state=state)
+    news = GrantView(id=grant.id, version=grant.version, offer=grant.offer_id, state=state, void=void)
     await outbox.own(session, grant.room_id, grant.person, f"coupon:{grant.id}", grant.version, view(news))

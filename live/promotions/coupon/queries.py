@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,19 +14,24 @@ from live.infra.db import epoch_ms
 from live.promotions.coupon import rules
 from live.promotions.coupon.tables import CouponGrant
 from live.promotions.coupon.terms import held, told
+from live.promotions.coupon.voiding import voids
 
 PAGE = 50  # newest first; more coupons than this in one hand are not looked through on a phone
 MOST_HELD = 200  # unused coupons the best is chosen from
 
 
-def shape(grant: CouponGrant) -> dict[str, Any]:
-    """A coupon as the wire shows it: `{id, offer, state, off, threshold, percent, scope, audience, valid_until, order, created}`."""
-    facts = told(held(grant).terms, grant.scope)
-    del facts["valid_seconds"]  # of the batch: here it has become a moment
+def shape(grant: CouponGrant, void: Mapping[int, str] = {}) -> dict[str, Any]:
+    """A coupon as the wire shows it: `{id, offer, state, void, off, threshold, percent, scope, audience, valid_until, order, created}`.
+
+    `void`: the batches that are, and why; the coupon's own is told while it is void."""
+    one = held(grant, grant.offer_id in void)
+    facts = told(one.terms, grant.scope)
+    del facts["valid_seconds"], facts["watch"]  # of the batch: here the one has become a moment, and the other is done
     return {
         "id": grant.id,
         "offer": grant.offer_id,
-        "state": grant.state,
+        "state": one.state,
+        "void": void.get(grant.offer_id) if one.state == "VOID" else None,
         **facts,
         "order": grant.order_no,
         "created": epoch_ms(grant.created_at),
@@ -40,12 +46,13 @@ async def choice(session: AsyncSession, person: str, basket: rules.Basket, now: 
     mine = col(CouponGrant.person) == person
     query = select(CouponGrant).where(mine, col(CouponGrant.state).in_(("CLAIMED", "LOCKED")))
     grants = {grant.id: grant for grant in (await session.execute(query.order_by(col(CouponGrant.id).desc()).limit(MOST_HELD))).scalars()}
-    hand = [held(grant) for grant in grants.values()]
+    void = await voids(session, [grant.offer_id for grant in grants.values()])
+    hand = [held(grant, grant.offer_id in void) for grant in grants.values()]
     usable, others = rules.choose(hand, rules.as_of(basket, hand), now)
     return {
         "best": usable[0][0].id if usable else None,
         "usable": [{**shape(grants[one.id]), "gain": gain} for one, gain in usable],
-        "others": [{**shape(grants[one.id]), "why": why} for one, why in others],
+        "others": [{**shape(grants[one.id], void), "why": why} for one, why in others],
     }
 
 

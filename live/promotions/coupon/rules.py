@@ -13,16 +13,18 @@ Fault = tuple[str, str]
 
 MOST_OFF = 10_000_000  # a hundred thousand yuan off is a slip of the keyboard
 MOST_GRANTS = 1_000_000  # the largest batch that live platforms allow
+MOST_WATCH = 1440  # minutes; a show is shorter than a day
 MOST_SKUS = 50  # more than a show sells; a longer list is a category
 LEAST_VALID, MOST_VALID = 60, 31_536_000  # seconds: a minute is the least anybody can pay in, a year the most a shop remembers
 AUDIENCES = ("all", "new")
 
 # Grant: CLAIMED -> LOCKED by an order at checkout -> USED when it is paid. Back when the order is cancelled or refunded in full: to
-# CLAIMED, or to EXPIRED when its time has passed meanwhile. What an order has locked outlives its time as long as that order is held.
+# CLAIMED, to EXPIRED when its time has passed meanwhile, or to VOID when its batch was taken back. What an order has locked outlives both
+# as long as that order is held.
 MOVES: dict[str, frozenset[str]] = {
     "CLAIMED": frozenset({"LOCKED", "EXPIRED", "VOID"}),
-    "LOCKED": frozenset({"CLAIMED", "EXPIRED", "USED"}),
-    "USED": frozenset({"CLAIMED", "EXPIRED"}),
+    "LOCKED": frozenset({"CLAIMED", "EXPIRED", "USED", "VOID"}),
+    "USED": frozenset({"CLAIMED", "EXPIRED", "VOID"}),
     "EXPIRED": frozenset(),
     "VOID": frozenset(),
 }
@@ -43,7 +45,8 @@ class Terms:
     """`off` fen, or with `percent` that share of the goods but at most `off` fen, once they come to `threshold` fen (0: any sum).
 
     Only goods of `category` or with one of `skus` count, everything when neither is there. `audience` new: who has paid for no order yet.
-    It is good for `valid_seconds` after the claim, or until `valid_until`, or for ever.
+    Only who has watched `watch` minutes of the show can claim it. It is good
+    for `valid_seconds` after the claim, or until `valid_until`, or for ever.
     """
 
     off: int
@@ -54,6 +57,7 @@ class Terms:
     audience: str = "all"
     valid_seconds: int | None = None
     valid_until: datetime | None = None
+    watch: int | None = None
 
     @property
     def kind(self) -> str:
@@ -112,6 +116,8 @@ def terms_fault(terms: Terms, total: int, now: datetime, closes: datetime | None
         return ("skus", f"must be at most {MOST_SKUS} different ones")
     if terms.audience not in AUDIENCES:
         return ("audience", "must be all or new")
+    if terms.watch is not None and not 1 <= terms.watch <= MOST_WATCH:
+        return ("watch", f"must be 1 to {MOST_WATCH}")
     if not 1 <= total <= MOST_GRANTS:
         return ("total", f"must be 1 to {MOST_GRANTS}")
     return _validity_fault(terms, now, closes)

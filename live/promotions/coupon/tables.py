@@ -10,6 +10,18 @@ from sqlmodel import SQLModel
 from live.infra.columns import Moment, big, big_or_none, document, identity, moment, moment_or_none, words, words_or_none
 
 
+class CouponVoid(SQLModel, table=True):
+    """A batch that was taken back, and why. `done_at`: no grant of it is left to be marked."""
+
+    __tablename__ = "coupon_void"
+
+    offer_id: int = big(foreign_key="offer.id", primary_key=True)
+    reason: str = words()
+    by_staff: int | None = big_or_none(foreign_key="staff.id")
+    at: Moment = moment()
+    done_at: Moment | None = moment_or_none()
+
+
 class CouponGrant(SQLModel, table=True):
     """One coupon of one person, with the terms of its batch as they were. LOCKED by an order before its first payment attempt, USED
     when that is paid. `scope`: {category or skus, name}, empty for everything."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from live.infra import outbox
-from live.offers.actions import change_price, lock_offer, open_offer
+from live.offers.actions import change_price, change_window, lock_offer, open_offer
 from live.offers.queries import kind_of
 from live.offers.rules import HOLD_FLOOR, PER_ORDER
 from live.offers.tables import Offer
@@ -93,6 +93,28 @@ async def reprice_sale(session: AsyncSession, offer_id: int, fen: int, now: date
         raise Refusal(Code.STATE, state="ended")
     refuse(price_fault("fen", fen), ("fen", "is its price already") if fen == offer.fen else None)
     await change_price(session, offer_id, fen, now)
+    return offer
+
+
+async def move_sale(session: AsyncSession, offer_id: int, opens_at: datetime, countdown: int | None, now: datetime) -> Offer:
+    """Another time for a planned sale, its end the same length after it; `countdown` None: as it was. Nobody is shown a clock that jumps.
+
+    Refusal(NOT_FOUND), (STATE state) as `rules.state` once its countdown has begun, or (BAD_REQUEST field opens or countdown)."""
+    if await kind_of(session, offer_id) != "sale":
+        raise Refusal(Code.NOT_FOUND, what="sale")
+    offer = await lock_offer(session, offer_id)
+    sale = await session.get_one(FlashSale, offer_id, populate_existing=True)
+    # Units do not matter: before its start nobody has bought any.
+    facts = rules.Facts(offer.opens_at, offer.closes_at, sale.countdown, 1, offer.phase == "ended", sale.stopped_at is not None)
+    found = rules.state(facts, now)
+    if found != "SCHEDULED":
+        raise Refusal(Code.STATE, state=found)
+    refuse(rules.schedule_fault(opens_at, countdown, now), ("opens", "is its time already") if opens_at == offer.opens_at else None)
+    if offer.closes_at is not None:
+        offer.closes_at += opens_at - offer.opens_at
+    offer.opens_at, sale.countdown = opens_at, countdown or sale.countdown
+    await session.flush()
+    await change_window(session, offer, countdown=sale.countdown)
     return offer
 
 

@@ -20,6 +20,7 @@ from sqlmodel import col
 from live.infra import security
 from live.infra.db import epoch_ms
 from live.protocol.codes import Code, Refusal
+from live.rooms import actions
 from live.rooms import queries as rooms
 from live.rooms.acts import ACTS
 from live.rooms.forms import Form, RowForm
@@ -66,7 +67,7 @@ async def change(session: AsyncSession, room_id: str, row_id: int, version: int,
         raise
     sheet, rows, row = await _row(session, room_id, row_id)
     await _planned(session, row, version)
-    row.minute, row.kind, row.settings, row.note = given.minute, given.kind, settings, given.note
+    row.minute, row.kind, row.settings, row.pins, row.note = given.minute, given.kind, settings, given.pins, given.note
     row.version += 1
     _arrange(sheet, rows, rules.placed(_plan(rows), Slot(row_id, given.minute)))
     return row
@@ -119,12 +120,14 @@ async def start(
     await _planned(session, row, version)
     try:
         await rooms.live_room(session, room_id)
-        row.offer_id = await _do(session, room_id, row.kind, _filled(row.kind, row.settings), config, now)
+        offer = await _do(session, room_id, row.kind, _filled(row.kind, row.settings), config, now)
+        if row.pins:
+            await actions.pin(session, room_id, offer)
     except Refusal as refusal:
         refusal.facts["row"] = row_id
         raise
     _end(sheet, row, STARTED, staff, now)
-    row.key = key
+    row.offer_id, row.key = offer, key
     return row
 
 
@@ -163,6 +166,8 @@ def _in_settings() -> Iterator[None]:
 async def _sound(session: AsyncSession, room_id: str, given: RowForm, config: Settings, now: datetime) -> dict[str, Any]:
     """A row's settings as they are kept, after a trial that leaves nothing behind."""
     form = _filled(given.kind, given.settings)
+    if given.pins and not ACTS[given.kind].opens:
+        raise Refusal(Code.BAD_REQUEST, field="pins", why="opens nothing that could be explained")
     await rooms.room(session, room_id)
     trial = await session.begin_nested()
     try:
@@ -203,7 +208,7 @@ async def _add(session: AsyncSession, room_id: str, given: Sequence[RowForm], se
     sheet, rows = await _locked(session, room_id)
     _fits(len(rows) + len(given))
     made = [
-        RunRow(room_id=room_id, place=len(rows), minute=form.minute, kind=form.kind, settings=kept, note=form.note)
+        RunRow(room_id=room_id, place=len(rows), minute=form.minute, kind=form.kind, settings=kept, pins=form.pins, note=form.note)
         for form, kept in zip(given, settings, strict=True)
     ]
     session.add_all(made)

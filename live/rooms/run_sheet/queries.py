@@ -84,4 +84,4 @@ def _row(row: RunRow, people: Mapping[int, str], goods: Mapping[str, SkuFacts], 
 
 def plain(row: RunRow) -> dict[str, Any]:
     """What a row asks for: as it is exported, imported and copied."""
-    return {"minute": row.minute, "kind": row.kind, "settings": row.settings, "note": row.note}
+    return {"minute": row.minute, "kind": row.kind, "settings": row.settings, "pins": row.pins, "note": row.note}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import CheckConstraint, Index, text
-from sqlmodel import SQLModel
+from sqlmodel import Field, SQLModel
 
 from live.infra.columns import Moment, big, big_or_none, document, identity, moment_or_none, words
 from live.rooms.run_sheet.rules import STATES
@@ -23,6 +23,7 @@ class RunSheet(SQLModel, table=True):
 class RunRow(SQLModel, table=True):
     """One act of a show. `settings`: what its kind's form takes; `minute`: from the show's start; `place`: in the order of the plan.
 
+    `pins`: what it opens is explained at once.
     `version` counts the changes of a row, so that nobody starts what they have not seen; `key` is that of the press that started it.
     """
 
@@ -42,6 +43,7 @@ class RunRow(SQLModel, table=True):
     minute: int = big()
     kind: str = words()
     settings: dict[str, Any] = document(default_factory=dict)
+    pins: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     note: str = words("")
     state: str = words("PLANNED")
     version: int = big(1)

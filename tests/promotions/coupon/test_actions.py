@@ -21,7 +21,7 @@ async def test_a_dropped_coupon_shows_its_terms_and_is_carved_from_no_store(shop
         card = await room_state(session, ROOM, f"offer:{offer.id}")
     assert card is not None
     assert (card["kind"], card["name"]) == ("coupon", {"zh": "满 ¥20 减 ¥5", "en": "¥5 off from ¥20"})
-    plain = {"percent": None, "scope": None, "audience": "all", "valid_seconds": None, "valid_until": None}
+    plain = {"watch": None, "percent": None, "scope": None, "audience": "all", "valid_seconds": None, "valid_until": None}
     assert card["coupon"] == {"off": 500, "threshold": 2000, **plain}
     assert (card["total"], card["per_person"], card["fen"], card["closes"]) == (10, 2, 0, epoch_ms(after(minutes=10)))
     assert await shop.one("SELECT total FROM allotment WHERE offer_id = :o AND location = '-'", o=offer.id) == 10

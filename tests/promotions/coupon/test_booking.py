@@ -23,7 +23,8 @@ async def test_a_claim_becomes_a_grant_with_the_terms_of_its_batch_and_its_holde
     assert (grant.rid, grant.intent_id, grant.person, grant.off, grant.threshold, grant.state, grant.order_no, grant.created_at) == (
         tap.rid, tap.id, "p:1", 500, 2000, "CLAIMED", None, NOW,
     )  # fmt: skip
-    assert await shop.told(f"coupon:{grant.id}") == [{"t": "coupon", "id": grant.id, "version": 1, "offer": offer.id, "state": "CLAIMED"}]
+    news = {"t": "coupon", "id": grant.id, "version": 1, "offer": offer.id, "state": "CLAIMED", "void": None}
+    assert await shop.told(f"coupon:{grant.id}") == [news]
     async with shop.db.connection() as connection:
         rows = await (await (await driver(connection)).execute(CouponBooker.known, (array([tap.rid, "nobody"]),))).fetchall()
     assert [CouponBooker().booked(row) for row in rows] == [(tap.rid, Booked(tap.id, body))]

@@ -49,7 +49,7 @@ async def test_a_card_says_all_conditions_and_names_the_goods(shop: Shop) -> Non
     assert fruit["name"] == {"zh": "满 ¥20 8 折，最多减 ¥10", "en": "20% off, up to ¥10, from ¥20"}
     assert fruit["coupon"] == {
         "off": 1000, "threshold": 2000, "percent": 20, "scope": {"zh": "水果", "en": "Fruit"}, "audience": "new", "valid_seconds": 3600,
-        "valid_until": None,
+        "valid_until": None, "watch": None,
     }  # fmt: skip
     two = (await card(shop, await shop.coupon(skus=("BERRY-500", "BERRY-1000"), valid_until=after(days=2))))["coupon"]
     assert two["scope"] == {"zh": "草莓 500 克等 2 种", "en": "Strawberries 500 g and 1 more"}
@@ -135,7 +135,7 @@ async def test_a_coupon_past_its_time_is_refused_before_the_sweep_and_ended_by_i
         assert await expire_due(session, after(minutes=10)) == 1
         assert await expire_due(session, after(minutes=10)) == 0
     assert (await shop.grant(grant)).state == "EXPIRED"
-    body = {"t": "coupon", "id": grant, "version": 2, "state": "EXPIRED"}
+    body = {"t": "coupon", "id": grant, "version": 2, "state": "EXPIRED", "void": None}
     assert [news | body == news for news in await shop.told(f"coupon:{grant}")] == [False, True]
 
 

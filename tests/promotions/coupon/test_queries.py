@@ -22,7 +22,7 @@ async def test_a_person_sees_their_own_coupons_newest_first(shop: Shop) -> None:
         held = [queries.shape(grant) for grant in await queries.coupons_of(session, "p:1", ROOM)]
         elsewhere = await queries.coupons_of(session, "p:1", "another")
         counted = await queries.figures(session, ROOM)
-    common = {"offer": offer.id, "off": 500, "threshold": 2000, "created": epoch_ms(NOW), **PLAIN}
+    common = {"offer": offer.id, "void": None, "off": 500, "threshold": 2000, "created": epoch_ms(NOW), **PLAIN}
     assert held == [
         {"id": second, "state": "CLAIMED", "order": None, **common},
         {"id": first, "state": "USED", "order": "A", **common},
