@@ -143,8 +143,8 @@ async def settle_team(db: Database, party_id: int, now: datetime, limit: int = 2
         else:
             for order in found:
                 move(order, "ALLOCATED")
-                await tell(session, order)
-                await hand_over(session, order)
+            await tell_all(session, found)
+            await hand_over(session, found)
         return await _none_waits(session, mine)
 
 
@@ -167,7 +167,7 @@ async def _succeed(session: AsyncSession, order: Order, offer_id: int, final: in
     if back > 0:
         await open_refund(session, order_no=order.no, cause="ladder", fen=min(back, paid), reason="阶梯价差额", approved=True, now=now)
     await tell(session, order)
-    await hand_over(session, order)
+    await hand_over(session, [order])
 
 
 async def _fail(session: AsyncSession, orders: Sequence[Order], now: datetime) -> None:

@@ -13,7 +13,7 @@ from live.infra.db import epoch_ms
 from live.infra.outbox import room_state
 from live.infra.tables import Outbox
 from live.offers.tables import Offer, Team
-from live.promotions.group_buy.actions import close_team, end_group, seat_paid
+from live.promotions.group_buy.actions import close_team, end_group, seats_paid
 from live.protocol.codes import Code, Refusal
 from tests.orders.stage import LADDER, NOW, ROOM, Shop, after
 
@@ -42,7 +42,7 @@ async def acts(shop: Shop) -> list[list[Any]]:
 
 async def paid(shop: Shop, offer: Offer, qty: int) -> None:
     async with shop.db.begin() as session:
-        await seat_paid(session, int(offer.id or 0), qty, NOW)
+        await seats_paid(session, {int(offer.id or 0): [qty]}, NOW)
 
 
 async def end(shop: Shop, offer: Offer) -> None:
