@@ -290,7 +290,8 @@ class RoomLedger:
                 await connection.execute(_GONE, {"ids": told})
             rows = (await connection.execute(text(_ROWS), {"r": self.room})).all()
         self.told = self.told[len(told) :]
-        done: list[int] = []
+        full = len(rows) == GROUP
+        rows, done = outbox.newest(rows)
         own: list[tuple[str, str, int, bytes]] = []
         own_ids: list[int] = []
         house = 0
@@ -317,7 +318,7 @@ class RoomLedger:
                 async with self.db.connection() as connection:
                     await connection.execute(_GONE, {"ids": done})
         self.owed = False
-        return bool(done) and (house == HOUSE or len(own) >= TOLD or len(rows) == GROUP)
+        return bool(done) and (house == HOUSE or len(own) >= TOLD or full)
 
     async def _apply(self, kind: str, key: str, payload: dict[str, Any]) -> bool:
         """An act or a count. True when it is done with."""
