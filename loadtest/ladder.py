@@ -7,8 +7,9 @@ Not passed through: the buyer's call for pay params (the attempts are laid into 
 signature and its decryption. The group is as large as there are taps, so the last payment closes it.
 
 `bar_age_p99_ms`: over every payment group's commit and every viewer, from when COMMIT was about to be sent until the viewer got a bar that
-shows it; a frame that was never sent makes the next one older, not rarer. `frames_per_viewer_per_s`: frames of the room, and news of
-viewers' own orders. `steps_crossed`: steps that every single viewer was told exactly once, in the ladder's order.
+shows it; a frame that was never sent makes the next one older, not rarer. `frames_per_viewer_per_s`: frames of the room, and beside them
+`own_per_viewer_per_s`: news of one's own orders. `steps_crossed`: steps every single viewer was told exactly once; `steps_disordered`:
+viewers who were told of them in another order than the ladder's.
 """
 
 from __future__ import annotations
@@ -159,6 +160,7 @@ async def _sold(options: argparse.Namespace, found: House, offer: int, crowd: Cr
         seconds = time.perf_counter() - storm.start
         seen, status = await crowd.take(), await crowd.status()  # what is on its way belongs to the close
         used = processes.spent(before, processes.cpu(found.pid))
+        frames = seen.all.frames
         decided = await _decided(found, offer, storm.confirmed)
         await still(crowd, SETTLE_SECONDS)
         seen.merge(await crowd.take())
@@ -167,15 +169,16 @@ async def _sold(options: argparse.Namespace, found: House, offer: int, crowd: Cr
         await asyncio.gather(paying, return_exceptions=True)
         await door.close()
         await db.close()
-    frames = (seen.all.frames + status.counts["own"] - own) / options.viewers / seconds
+    each = options.viewers * seconds
     got = storm.latencies_ms(confirmed=True)
     return {
         "viewers": options.viewers, "rate": options.rate, "seconds": options.seconds, "orders": storm.confirmed, "paid": cashier.paid,
         "paid_per_s": round(cashier.paid / seconds), "payments_per_commit": round(cashier.paid / max(1, cashier.groups), 1),
         "bar_age_p50_ms": percentile_ms(bar_ages(cashier.commits, seen.all.bars), 0.5),
         "bar_age_p99_ms": percentile_ms(bar_ages(cashier.commits, seen.all.bars), 0.99),
-        "frames_per_viewer_per_s": round(frames, 2), "order_p99_ms": round(percentile(got, 0.99), 1), "refused": storm.refused,
-        "unanswered": storm.unanswered, "not_paid": dict(cashier.verdicts - Counter(paid=cashier.paid)),
+        "frames_per_viewer_per_s": round(frames / each, 2), "own_per_viewer_per_s": round((status.counts["own"] - own) / each, 2),
+        "order_p99_ms": round(percentile(got, 0.99), 1),
+        "refused": storm.refused, "unanswered": storm.unanswered, "not_paid": dict(cashier.verdicts - Counter(paid=cashier.paid)),
         **crossed(steps, round(options.rate * options.seconds), await crowd.ladder(), options.viewers),
         "critical_lost": seen.all.lost, "critical_repeated": seen.all.repeated, "lost_sockets": status.lost, **decided,
         "balanced": (await found.audit())["balanced"], **found.durability, "cpu_s": used,

@@ -105,11 +105,12 @@ async def payment_arrived(session: AsyncSession, attempts: Sequence[PayAttempt],
             move(order, "PAID")
             order.paid_at = attempt.paid_at or now
             paid.append(order)
-    await freeze(session, paid)
-    for order in paid:
-        if order.grant_id is not None:
-            await coupons.use(session, order.no)
-        move(order, "ALLOCATED" if order.team_id is None and order.party_id is None else "GROUP_WAIT")
+    with session.no_autoflush:  # each order is written once
+        await freeze(session, paid)
+        for order in paid:
+            if order.grant_id is not None:
+                await coupons.use(session, order.no)
+            move(order, "ALLOCATED" if order.team_id is None and order.party_id is None else "GROUP_WAIT")
     await tell_all(session, paid)
     await hand_over(session, [order for order in paid if order.state == "ALLOCATED"])
     await _take_seats(session, [order for order in paid if order.state == "GROUP_WAIT"], now)
