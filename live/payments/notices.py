@@ -96,7 +96,9 @@ class Notices:
 
     async def _together(self, notices: Sequence[Notice], now: datetime) -> list[str]:
         """In one transaction. Repeats that arrive elsewhere at the same time wait here for the first one's commit."""
-        first = {notice.id: notice for notice in reversed(notices)}
+        first: dict[str, Notice] = {}
+        for notice in notices:
+            first.setdefault(notice.id, notice)
         # openids are not kept twice
         bodies = [{key: value for key, value in notice.resource.items() if key != "payer"} for notice in first.values()]
         rows = {
@@ -104,7 +106,8 @@ class Notices:
             "bodies": array(orjson.dumps(body).decode() for body in bodies),
         }  # fmt: skip
         async with self.db.begin() as session:
-            fresh = [first[row.id] for row in await session.execute(_KEEP, rows | {"now": now})]
+            kept = set((await session.execute(_KEEP, rows | {"now": now})).scalars())
+            fresh = [notice for notice in first.values() if notice.id in kept]
             verdicts = dict(zip([notice.id for notice in fresh], await self._judge(session, fresh, now), strict=True))
             if fresh:
                 await session.execute(_JUDGED, {"ids": array(verdicts), "verdicts": array(verdicts.values())})

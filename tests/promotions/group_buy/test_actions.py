@@ -101,6 +101,24 @@ async def test_a_paid_seat_moves_from_held_to_paid_and_a_step_lowers_the_price_f
     assert await shop.one("SELECT fen FROM offer WHERE id = :o", o=offer.id) == 2500
 
 
+async def test_payments_counted_together_do_what_they_do_one_after_the_other(shop: Shop) -> None:
+    together, apart = await shop.group(), await shop.group()
+    for offer in (together, apart):
+        for person in range(1, 6):
+            await shop.take(offer, f"p:{person}")
+    before = len(await acts(shop))
+    async with shop.db.begin() as session:
+        await seats_paid(session, {int(together.id or 0): [1] * 5}, NOW)
+    first = (await acts(shop))[before:]
+    for _ in range(5):
+        await paid(shop, apart, 1)
+    second = (await acts(shop))[before + len(first) :]
+    assert [(kind, facts["fen"], facts["version"]) for kind, facts in first] == [("offer.price", 2500, 2), ("offer.price", 2000, 3)]
+    assert [(kind, facts["fen"], facts["version"]) for kind, facts in second] == [("offer.price", 2500, 2), ("offer.price", 2000, 3)]
+    assert (await bars(shop, together))[-1][1] == (await bars(shop, apart))[-1][1]
+    assert len(await bars(shop, apart)) - len(await bars(shop, together)) == 4  # one bar for all of them
+
+
 async def test_the_last_seat_paid_ends_the_offer_in_the_same_transaction(shop: Shop) -> None:
     offer = await shop.group(per_person=6)
     await shop.take(offer, "p:1", qty=6)
