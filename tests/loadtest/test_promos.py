@@ -91,7 +91,8 @@ def test_a_commit_is_as_old_as_the_first_bar_that_shows_it() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["ladder", "--viewers", "0"], ["ladder", "--rate", "1", "--seconds", "2"], ["coupon", "--claims", "0"], ["refund", "--members", "0"]],
+    [[], ["ladder", "--viewers", "0"], ["ladder", "--rate", "1", "--seconds", "2"], ["coupon", "--claims", "0"],
+     ["refund", "--members", "0"]],
 )
 def test_what_makes_no_sense_is_refused(words: list[str]) -> None:
     with pytest.raises(SystemExit):
