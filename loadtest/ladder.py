@@ -154,12 +154,13 @@ async def _sold(options: argparse.Namespace, found: House, offer: int, crowd: Cr
         gc.collect()
         gc.freeze()  # what is here stays; looking through it again would be a pause of ours in the servers' figures
         await crowd.take()
-        before, own = processes.cpu(found.pid), (await crowd.status()).counts["own"]
+        begun = await crowd.status()
+        before = processes.cpu(found.pid) | {"receivers": begun.cpu}
         await storm.run(door, PATIENCE)
         await _paid(cashier, storm.confirmed)
         seconds = time.perf_counter() - storm.start
         seen, status = await crowd.take(), await crowd.status()  # what is on its way belongs to the close
-        used = processes.spent(before, processes.cpu(found.pid))
+        used = processes.spent(before, processes.cpu(found.pid) | {"receivers": status.cpu})
         frames = seen.all.frames
         decided = await _decided(found, offer, storm.confirmed)
         await still(crowd, SETTLE_SECONDS)
@@ -169,14 +170,14 @@ async def _sold(options: argparse.Namespace, found: House, offer: int, crowd: Cr
         await asyncio.gather(paying, return_exceptions=True)
         await door.close()
         await db.close()
-    each = options.viewers * seconds
+    each, own = options.viewers * seconds, status.counts["own"] - begun.counts["own"]
     got = storm.latencies_ms(confirmed=True)
     return {
         "viewers": options.viewers, "rate": options.rate, "seconds": options.seconds, "orders": storm.confirmed, "paid": cashier.paid,
         "paid_per_s": round(cashier.paid / seconds), "payments_per_commit": round(cashier.paid / max(1, cashier.groups), 1),
         "bar_age_p50_ms": percentile_ms(bar_ages(cashier.commits, seen.all.bars), 0.5),
         "bar_age_p99_ms": percentile_ms(bar_ages(cashier.commits, seen.all.bars), 0.99),
-        "frames_per_viewer_per_s": round(frames / each, 2), "own_per_viewer_per_s": round((status.counts["own"] - own) / each, 2),
+        "frames_per_viewer_per_s": round(frames / each, 2), "own_per_viewer_per_s": round(own / each, 2),
         "order_p99_ms": round(percentile(got, 0.99), 1),
         "refused": storm.refused, "unanswered": storm.unanswered, "not_paid": dict(cashier.verdicts - Counter(paid=cashier.paid)),
         **crossed(steps, round(options.rate * options.seconds), await crowd.ladder(), options.viewers),
