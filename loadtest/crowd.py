@@ -199,6 +199,14 @@ class Crowd:
         answers = await self._all("behind", seq=seq, state=dict(state))
         return sum(answer["events"] for answer in answers), sum(answer["states"] for answer in answers)
 
+    async def ladder(self) -> Counter[tuple[tuple[int, ...], int]]:
+        """(prices announced in their order, seats paid on the bar that is held) → how many connected viewers."""
+        found: Counter[tuple[tuple[int, ...], int]] = Counter()
+        for answer in await self._all("ladder"):
+            for falls, paid, n in answer["seen"]:
+                found[tuple(falls), paid] += n
+        return found
+
     async def leave(self) -> None:
         """Everybody goes, without a word."""
         children, self.children = self.children, []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ from live.infra.keys import hub_channel, room_key
 from live.infra.redis import connect, connect_buying
 from live.offers.reservations import Answer, Tap, read_record, records, reserve
 from live.offers.rules import body_hash, rid_of
+from live.protocol.codes import Code
 from loadtest.stage import STORE, House, StageError
 from loadtest.storm import OK, Storm
 from loadtest.wire import Socket
@@ -145,6 +147,8 @@ class DirectDoor:
         self.tasks: set[asyncio.Task[None]] = set()
         self.pubsub = self.redis.pubsub(ignore_subscribe_messages=True)
         self.hash = body_hash([(offer, 1)], (at,))
+        self.version = VERSION
+        self.booked: Callable[[dict[str, Any]], None] = lambda body: None  # is told what each buyer is
 
     async def open(self) -> None:
         """Listen for verdicts, and wait for the offer. Raises TimeoutError."""
@@ -164,7 +168,7 @@ class DirectDoor:
         person, key = self.whose(n)
         who = f"p:{person}"
         rid = rid_of(who, self.room, key)
-        self.batch.append((n, Tap(rid, who, f"P{person}", self.hub, self.hash, tries, (self.at,), ((self.offer, 1, VERSION),))))
+        self.batch.append((n, Tap(rid, who, f"P{person}", self.hub, self.hash, tries, (self.at,), ((self.offer, 1, self.version),))))
         if len(self.batch) >= BATCH_SIZE:
             self._flush()
         elif len(self.batch) == 1:
@@ -185,8 +189,12 @@ class DirectDoor:
             return  # nobody knows whether it ran: _ask finds out
         for (n, tap), answer in zip(batch, answers, strict=True):
             code = _final(answer)
-            if code is not None and self.waiting.pop(tap.rid, None) is not None:
-                self.storm.answer(n, code)
+            if code == Code.PRICE_CHANGED:  # the buyer agrees to the new one
+                self.version = max(self.version, int(answer.facts[1]))
+                self.tap(n, tap.tries)
+                continue
+            if code is not None:
+                self._verdict(tap.rid, code, read_record(answer.record).body if answer.tag == "KNOWN" else None)
 
     async def _listen(self) -> None:
         while True:
@@ -194,12 +202,15 @@ class DirectDoor:
             if message is None:
                 continue
             for rid, _, body, no in orjson.loads(message["data"]):
-                self._verdict(rid, OK if body is not None else no[0])
+                self._verdict(rid, OK if body is not None else no[0], body)
 
-    def _verdict(self, rid: str, code: str) -> None:
+    def _verdict(self, rid: str, code: str, body: dict[str, Any] | None = None) -> None:
         held = self.waiting.pop(rid, None)
-        if held is not None:
-            self.storm.answer(held[0], code)
+        if held is None:
+            return
+        self.storm.answer(held[0], code)
+        if body is not None:
+            self.booked(body)
 
     async def _ask(self) -> None:
         """Look up what has waited too long: a verdict or a reply was lost."""
@@ -218,7 +229,7 @@ class DirectDoor:
                 continue  # told while we asked
             self.waiting[rid] = (self.waiting[rid][0], now)
             if record is not None and record.body is not None:
-                self._verdict(rid, OK)
+                self._verdict(rid, OK, record.body)
             elif fence is not None and (record is None or record.fence != fence.decode()):
                 self._verdict(rid, "again")
 

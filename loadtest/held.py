@@ -39,11 +39,12 @@ class Frame:
     """One distinct frame of a room. Times are those its items were meant to be written at, by `time.monotonic`; foreign items have none.
 
     `top`: the room's last event; `own`: its last own position; `events`: seqs; `states`: key → version; `said`: ids of comments;
+    `bar`: key and paid seats of the bar of a group; `falls`: prices announced;
     `ages`: lane → times; `anew`: what is held after a reset; `stale`: the whole state, for one who had been too slow; `bare`: written
     past the hub.
     """
 
-    __slots__ = ("ages", "anew", "bare", "events", "mark", "own", "said", "stale", "states", "top")
+    __slots__ = ("ages", "anew", "bar", "bare", "events", "falls", "mark", "own", "said", "stale", "states", "top")
 
     def __init__(self, payload: bytes) -> None:
         body = orjson.loads(payload)
@@ -57,6 +58,8 @@ class Frame:
         self.own: int = body.get("p", 0)
         self.events: tuple[int, ...] = tuple(entry[0] for entry in body.get("ev", ()))
         self.states = versions(state)
+        self.bar = _bar(state)
+        self.falls = tuple(entry[2]["fen"] for entry in body.get("ev", ()) if entry[1] == "offer.price")
         self.said: tuple[str, ...] = tuple(comment["id"] for comment in body.get("ch", ()))
         self.stale, self.bare = bool(body.get("stale")), "bare" in body
         self.ages: dict[str, list[float]] = {
@@ -71,6 +74,10 @@ def versions(state: Mapping[str, Sequence[Any]]) -> dict[str, int]:
     return {key: int(pair[0]) for key, pair in state.items()}
 
 
+def _bar(state: Mapping[str, Sequence[Any]]) -> tuple[str, int] | None:
+    return next(((key, value["paid"]) for key, (_, value) in state.items() if value and key.startswith("team:") and "state" in value), None)
+
+
 def _times(found: Any) -> list[float]:
     return [float(at) for at in found if isinstance(at, int | float)]
 
@@ -83,30 +90,38 @@ def _spoken(text: str) -> float | None:
 
 
 class Held:
-    """Log epoch, last critical event, last own position and version by state key. `steps`: bytes read → what they do to who holds this."""
+    """Log epoch, last critical event, last own position and version by state key. `steps`: bytes read → what they do to who holds this.
 
-    __slots__ = ("__weakref__", "epoch", "own", "seq", "state", "steps")
+    `paid`: seats paid on the bar, `falls`: prices announced since the hello, in the order they came.
+    """
 
-    def __init__(self, epoch: str, seq: int, own: int, state: dict[str, int]) -> None:
-        self.epoch, self.seq, self.own, self.state = epoch, seq, own, state
+    __slots__ = ("__weakref__", "epoch", "falls", "own", "paid", "seq", "state", "steps")
+
+    def __init__(self, epoch: str, seq: int, own: int, state: dict[str, int], paid: int = 0, falls: tuple[int, ...] = ()) -> None:
+        self.epoch, self.seq, self.own, self.state, self.paid, self.falls = epoch, seq, own, state, paid, falls
         self.steps: dict[bytes, Step] = {}
 
 
 def snapshot(body: Mapping[str, Any]) -> Held:
     """What is held after the answer to a hello, or a reset."""
-    return Held(body["e"], body["s"], body.get("p", 0), versions(body["snap"]["st"]))
+    state = body["snap"]["st"]
+    bar = _bar(state)
+    return Held(body["e"], body["s"], body.get("p", 0), versions(state), bar[1] if bar else 0)
 
 
 class Step:
     """`to`: what is held afterwards, None: the same as before (a reference to itself would never be freed). `size`: bytes.
 
     `lost`: events that should have come before or with these frames and did not; `repeated`: events that had been there.
+    `bars`: seats paid on the bar before and after.
     """
 
-    __slots__ = ("frames", "lost", "repeated", "size", "to")
+    __slots__ = ("bars", "frames", "lost", "repeated", "size", "to")
 
-    def __init__(self, to: Held | None, frames: tuple[Frame, ...], lost: int, repeated: int, size: int) -> None:
-        self.to, self.frames, self.lost, self.repeated, self.size = to, frames, lost, repeated, size
+    def __init__(
+        self, to: Held | None, frames: tuple[Frame, ...], lost: int, repeated: int, size: int, bars: tuple[tuple[int, int], ...] = ()
+    ) -> None:
+        self.to, self.frames, self.lost, self.repeated, self.size, self.bars = to, frames, lost, repeated, size, bars
 
 
 class Shelf:
@@ -145,7 +160,7 @@ class Shelf:
 
     def only(self, held: Held) -> Held:
         """The one that holds the same."""
-        return self.all.setdefault((held.epoch, held.seq, held.own, frozenset(held.state.items())), held)
+        return self.all.setdefault((held.epoch, held.seq, held.own, held.falls, frozenset(held.state.items())), held)
 
     def step(self, held: Held, data: bytes, frames: Sequence[Frame]) -> Step:
         """What `frames`, read as `data`, do to one who holds `held`; remembered there."""
@@ -153,17 +168,23 @@ class Shelf:
         if found is not None:
             return found
         now, lost, repeated = held, 0, 0
+        bars: list[tuple[int, int]] = []
         for frame in frames:
             if frame.anew is not None:
+                bars.append((now.paid, frame.anew.paid))
                 now = frame.anew
                 continue
+            paid = now.paid
+            if frame.bar is not None and frame.states[frame.bar[0]] > now.state.get(frame.bar[0], 0):
+                bars.append((paid, paid := frame.bar[1]))
+            falls = now.falls + frame.falls
             seq, missing, known = follow(now.seq, frame.events, frame.top)
             lost, repeated = lost + missing, repeated + known
-            now = Held(now.epoch, seq, max(now.own, frame.own), merged(now.state, frame.states))
+            now = Held(now.epoch, seq, max(now.own, frame.own), merged(now.state, frame.states), paid, falls)
         now = self.only(now)
         if len(held.steps) >= KNOWN_STEPS:
             held.steps.clear()
-        found = held.steps[data] = Step(None if now is held else now, tuple(frames), lost, repeated, len(data))
+        found = held.steps[data] = Step(None if now is held else now, tuple(frames), lost, repeated, len(data), tuple(bars))
         return found
 
 

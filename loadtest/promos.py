@@ -1,10 +1,10 @@
-"""`python -m loadtest.promos coupon|refund`: the promotions under load, and whether their books are right to the last unit and fen.
+"""`python -m loadtest.promos ladder|coupon|refund`: the promotions under load, and whether their books are right to the last unit and fen.
 
 Each starts a house of its own (`live up`, embedded servers, durable commits). The last line is one JSON object.
 
 - `coupon`: so many taps for a drop of coupons, a person each, as the hub hands them to the turnstile (the sockets are `rush`'s business).
   `granted`: rows in the books; `doubles`: rows beyond one a person; `p99_ms`: from the moment a tap was due to its verdict, granted or not.
-- `refund`: see `great_refund.py`.
+- `ladder`: see `ladder.py`; `refund`: see `great_refund.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 
 from live.offers.rules import ANYWHERE
-from loadtest import great_refund
+from loadtest import great_refund, ladder
 from loadtest.doors import DirectDoor
 from loadtest.pace import arrivals, percentile
 from loadtest.stage import House, StageError, house, owner
@@ -40,7 +40,10 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     drop.add_argument("--seed", type=int, default=1)
     drop.add_argument("--max-p99-ms", type=float, default=COUPON_P99_MS)
     great_refund.flags(scenes.add_parser("refund", help="a failed group whose every order is paid back"))
+    ladder.flags(scenes.add_parser("ladder", help="a whole room fills one bar, and the price falls"))
     options = parser.parse_args(words)
+    if options.scene == "ladder" and not (options.viewers > 0 and options.rate * options.seconds >= ladder.STEPS):
+        parser.error(f"--viewers must be positive, and --rate x --seconds at least {ladder.STEPS}")
     if options.scene == "coupon" and not (options.total > 0 and options.claims > 0 and options.seconds > 0):
         parser.error("--claims, --seconds and --total must be positive")
     if options.scene == "refund" and options.members < 1:
@@ -94,6 +97,7 @@ def coupon_faults(report: Mapping[str, Any], options: argparse.Namespace) -> lis
 
 
 SCENES = {
+    "ladder": (ladder.ladder, ladder.faults),
     "coupon": (coupon, coupon_faults),
     "refund": (great_refund.refund, great_refund.faults),
 }

@@ -115,18 +115,7 @@ class Receiver:
             viewer.got.append(step)
 
     def _read_tls(self, fd: int, size: int) -> bytes:
-        """What TLS holds decrypted is unknown to epoll: take all of it. A half frame is put together by the caller."""
-        sock, parts = self.viewers[fd].sock, []
-        assert isinstance(sock, ssl.SSLSocket)
-        try:
-            while part := sock.recv(size):
-                parts.append(part)
-                if not sock.pending():
-                    break
-        except ssl.SSLWantReadError:
-            if not parts:
-                raise BlockingIOError from None
-        return b"".join(parts)
+        return self.viewers[fd].read_tls(size)
 
     def _count(self, now: float) -> None:
         for name, got in self.groups.items():
@@ -428,6 +417,11 @@ class Receiver:
             events += max(0, seq - held.seq) * n
             states += sum(version > held.state.get(key, 0) for key, version in state.items()) * n
         return {"events": events, "states": states}
+
+    def do_ladder(self) -> dict[str, Any]:
+        """Of the viewers that are here: the prices announced to each, the seats paid on the bar each holds, and how many these are."""
+        held = Counter((viewer.held.falls, viewer.held.paid) for viewer in self.all if viewer.held is not None)
+        return {"seen": [(falls, paid, n) for (falls, paid), n in held.items()]}
 
     def do_leave(self) -> dict[str, Any]:
         """Everybody goes, without a word."""

@@ -49,7 +49,8 @@ class Sweep:
 class Tally:
     """What one group of viewers was sent. Items are by lane; `stale` are those of a whole state sent to one who had been too slow.
 
-    `lost`, `repeated`: critical events that did not come, that came twice; `bare`: frames written past the hub.
+    `lost`, `repeated`: critical events that did not come, that came twice; `bare`: frames written past the hub. `bars`: when the bar of a
+    group came, the seats paid on the one before and on this one, and to how many viewers.
     """
 
     frames: int = 0
@@ -61,6 +62,7 @@ class Tally:
     items: Counter[str] = field(default_factory=Counter)
     ages: dict[str, Ages] = field(default_factory=lambda: {lane: Counter() for lane in LANES})
     sweeps: dict[str, Sweep] = field(default_factory=dict)
+    bars: list[tuple[float, int, int, int]] = field(default_factory=list)
 
     def count(self, step: Step, n: int, now: float) -> None:
         """The frames of `step` reached `n` viewers at `now`."""
@@ -68,6 +70,7 @@ class Tally:
         self.bytes += step.size * n
         self.lost += step.lost * n
         self.repeated += step.repeated * n
+        self.bars += [(now, before, after, n) for before, after in step.bars]
         for frame in step.frames:
             if frame.bare:
                 self.bare += n
@@ -95,6 +98,7 @@ class Tally:
         self.items.update(other.items)
         for lane, ages in other.ages.items():
             self.ages[lane].update(ages)
+        self.bars += other.bars
         for mark, sweep in other.sweeps.items():
             if mark not in self.sweeps:
                 self.sweeps[mark] = Sweep(sweep.first)  # never the other's own, which may be merged elsewhere too
@@ -114,7 +118,7 @@ class Tally:
     def as_json(self) -> dict[str, Any]:
         """For the other end of a pipe."""
         found: dict[str, Any] = {name: getattr(self, name) for name in ("frames", "bytes", "lost", "repeated", "bare", "stale")}
-        found["items"] = dict(self.items)
+        found["items"], found["bars"] = dict(self.items), self.bars
         found["ages"] = {lane: list(ages.items()) for lane, ages in self.ages.items()}
         found["sweeps"] = {mark: [sweep.first, list(sweep.later.items())] for mark, sweep in self.sweeps.items()}
         return found
@@ -124,7 +128,8 @@ class Tally:
         """The other way."""
         plain = {name: found[name] for name in ("frames", "bytes", "lost", "repeated", "bare", "stale")}
         return cls(
-            **plain, items=Counter(found["items"]), ages={lane: _ages(pairs) for lane, pairs in found["ages"].items()},
+            **plain, items=Counter(found["items"]), bars=[(at, before, after, n) for at, before, after, n in found["bars"]],
+            ages={lane: _ages(pairs) for lane, pairs in found["ages"].items()},
             sweeps={mark: Sweep(first, _ages(later)) for mark, (first, later) in found["sweeps"].items()},
         )  # fmt: skip
 

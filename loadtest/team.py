@@ -25,14 +25,14 @@ PAID = (
 )
 
 
-async def open_team(boss: Owner, room: str, size: int, minimum: int, tiers: list[dict[str, int]]) -> int:
+async def open_team(boss: Owner, room: str, size: int, minimum: int, tiers: list[dict[str, int]], per_person: int = 1) -> int:
     """A store, a live room, and a group of so many seats in it. Returns the offer's id. Raises StageError."""
     await boss.post("/v1/stores", {"code": STORE, "name_zh": "一店", "name_en": "One"})
     row = f"tea,茶,Tea,storm,风暴,Storm,{SKU},盒,Box,{PRICE / 100:.2f},,{size}"
     await boss.post("/v1/import", {"csv": f"{COLUMNS},stock:{STORE}\n{row}\n"})
     await boss.post("/v1/rooms", {"id": room, "title_zh": "拼团", "title_en": "Group"})
     await boss.post(f"/v1/rooms/{room}/start", {})
-    body = {"sku": SKU, "per_person": 1, "stock": {STORE: size}, "size": size, "minimum": minimum, "tiers": tiers}
+    body = {"sku": SKU, "per_person": per_person, "stock": {STORE: size}, "size": size, "minimum": minimum, "tiers": tiers}
     return int((await boss.post(f"/v1/rooms/{room}/groups", body))["offer"])
 
 

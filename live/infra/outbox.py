@@ -102,6 +102,21 @@ async def count(connection: AsyncConnection | AsyncSession, room_id: str, key: s
     await connection.execute(select(func.pg_notify(CHANNEL, room_id)))
 
 
+def newest(rows: Sequence[Any]) -> tuple[list[Any], list[int]]:
+    """These rows of the outbox with the newest value of each counted key alone, and the rows it stands for.
+
+    It takes the place of the first of them, so that no act is seen before a bar that its transaction wrote too.
+    """
+    newest: dict[str, Any] = {}
+    for row in rows:
+        if row.kind == "count" and (row.key not in newest or newest[row.key].payload["version"] < row.payload["version"]):
+            newest[row.key] = row
+    left = [newest.pop(row.key, None) if row.kind == "count" else row for row in rows]
+    kept = [row for row in left if row is not None]
+    ids = {row.id for row in kept}
+    return kept, [row.id for row in rows if row.id not in ids]
+
+
 async def house(session: AsyncSession, room_id: str, entry: Mapping[str, Any]) -> None:
     """A stock movement for the ledger to book in its next group; see `offers.rules.House` for the fields."""
     await _put(session, Outbox(kind="house", room_id=room_id, payload=dict(entry)))

@@ -7,6 +7,7 @@ locks an attempt, and no lock is held while the provider is asked.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import and_, func, select
@@ -17,7 +18,7 @@ from live.infra.db import Database
 from live.orders import rules
 from live.orders.attribution import freeze
 from live.orders.basket import basket_of
-from live.orders.change import hand_over, lines_of, locked, move, return_goods, tell, units_of
+from live.orders.change import hand_over, lines_of, locked, locked_all, move, return_goods, tell, tell_all, units_of_all
 from live.orders.queries import refund_open, with_open_attempts
 from live.orders.refunds import ask_refund, decline_refund, grant_refund, refund_done, settle_group, settle_team
 from live.orders.tables import Order
@@ -26,7 +27,7 @@ from live.payments.gateway import Gateway
 from live.payments.rules import OPEN_ATTEMPT
 from live.payments.tables import PayAttempt
 from live.promotions.coupon import actions as coupons
-from live.promotions.group_buy.actions import seat_paid
+from live.promotions.group_buy.actions import seats_paid
 from live.promotions.team import actions as teams
 from live.protocol.codes import Code, Refusal
 
@@ -93,29 +94,41 @@ async def _put_coupon(session: AsyncSession, order: Order, coupon: int | None, n
     order.grant_id = coupon
 
 
-async def payment_arrived(session: AsyncSession, attempt: PayAttempt, now: datetime) -> bool:
-    """The provider has the money of this attempt. True: it pays the order. False: that is paid, given up or costs other money."""
-    order = await locked(session, attempt.order_no)
-    if order.state not in rules.UNPAID or attempt.fen != order.fen - order.discount:
-        return False
-    move(order, "PAID")
-    order.paid_at = attempt.paid_at or now
-    await freeze(session, order)
-    if order.grant_id is not None:
-        await coupons.use(session, order.no)
-    if order.team_id is None and order.party_id is None:
-        move(order, "ALLOCATED")
-        await tell(session, order)
-        await hand_over(session, order)
-        return True
-    move(order, "GROUP_WAIT")
-    await tell(session, order)
-    seats, _ = await units_of(session, order)
-    for offer_id, qty in seats.items():
-        await seat_paid(session, offer_id, qty, now)
-    if order.party_id is not None:
-        await teams.seat_paid(session, order.party_id, now)
-    return True
+async def payment_arrived(session: AsyncSession, attempts: Sequence[PayAttempt], now: datetime) -> list[bool]:
+    """The provider has the money of these attempts, each of another order. Of each: True, it pays the order; False, that is paid, given
+    up or costs other money. What many wait for (a team's row, a room's news) is locked and written once for all of them."""
+    orders = await locked_all(session, [attempt.order_no for attempt in attempts])
+    paid: list[Order] = []
+    for attempt in attempts:
+        order = orders[attempt.order_no]
+        if order.state in rules.UNPAID and attempt.fen == order.fen - order.discount:
+            move(order, "PAID")
+            order.paid_at = attempt.paid_at or now
+            paid.append(order)
+    with session.no_autoflush:  # each order is written once
+        await freeze(session, paid)
+        for order in paid:
+            if order.grant_id is not None:
+                await coupons.use(session, order.no)
+            move(order, "ALLOCATED" if order.team_id is None and order.party_id is None else "GROUP_WAIT")
+    await tell_all(session, paid)
+    await hand_over(session, [order for order in paid if order.state == "ALLOCATED"])
+    await _take_seats(session, [order for order in paid if order.state == "GROUP_WAIT"], now)
+    pays = {order.no for order in paid}
+    return [attempt.order_no in pays for attempt in attempts]
+
+
+async def _take_seats(session: AsyncSession, orders: Sequence[Order], now: datetime) -> None:
+    """Teams before small teams, each in the order of their ids, as the till locks them."""
+    units = await units_of_all(session, orders) if orders else {}
+    seats: dict[int, list[int]] = {}
+    for order in orders:
+        for offer_id, qty in units[order.no][0].items():
+            seats.setdefault(offer_id, []).append(qty)
+    if seats:
+        await seats_paid(session, seats, now)
+    for party_id in sorted(order.party_id for order in orders if order.party_id is not None):
+        await teams.seat_paid(session, party_id, now)
 
 
 async def cancel(db: Database, gateway: Gateway, person: str, no: str, now: datetime) -> Order:

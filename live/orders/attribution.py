@@ -6,6 +6,7 @@ read later, and nobody is credited with an order nobody paid. It is written once
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import func, select
@@ -19,18 +20,21 @@ from live.people.sharing import queries, rules
 TOP = 20  # sharers a host is shown
 
 
-async def freeze(session: AsyncSession, order: Order) -> None:
-    """Write it, in the payment's transaction; two reads for an order of a group, one for any other."""
-    if order.attribution:
-        return
-    first, last = await queries.brought_by(session, order.person, order.created_at)
-    leader = None if order.team_id is None else await _leader(session, order.team_id)
-    order.attribution = rules.attribution(first, last, leader)
+async def freeze(session: AsyncSession, orders: Sequence[Order]) -> None:
+    """Write it, in the payment's transaction; a read for all of them, two if there are orders of groups."""
+    new = [order for order in orders if not order.attribution]
+    brought = await queries.brought_by(session, [(order.person, order.created_at) for order in new])
+    leaders = await _leaders(session, {order.team_id for order in new if order.team_id is not None})
+    for order, (first, last) in zip(new, brought, strict=True):
+        order.attribution = rules.attribution(first, last, leaders.get(order.team_id))
 
 
-async def _leader(session: AsyncSession, team_id: int) -> str | None:
-    terms = select(col(Offer.terms)).join(Team, col(Team.offer_id) == col(Offer.id)).where(col(Team.id) == team_id)
-    return (await session.execute(terms)).scalar_one().get("leader")  # type: ignore[no-any-return]
+async def _leaders(session: AsyncSession, teams: Collection[int]) -> dict[int | None, str | None]:
+    """Team -> whose group it is."""
+    if not teams:
+        return {}
+    terms = select(col(Team.id), col(Offer.terms)).join(Offer, col(Team.offer_id) == col(Offer.id)).where(col(Team.id).in_(teams))
+    return {team: found.get("leader") for team, found in await session.execute(terms)}
 
 
 async def sharers(session: AsyncSession, room_id: str, sharer: str | None = None) -> list[dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,6 +27,15 @@ async def locked(session: AsyncSession, no: str, person: str | None = None) -> O
     return order
 
 
+async def locked_all(session: AsyncSession, nos: Collection[str]) -> dict[str, Order]:
+    """The rows of these orders by number, locked in the order of their numbers. Refusal(NOT_FOUND)."""
+    query = select(Order).where(col(Order.no).in_(nos)).order_by(col(Order.no)).with_for_update()
+    found = {order.no: order for order in (await session.execute(query.execution_options(populate_existing=True))).scalars()}
+    if not found.keys() >= set(nos):
+        raise Refusal(Code.NOT_FOUND, what="order")
+    return found
+
+
 def move(order: Order, to: str) -> None:
     """The next state. Refusal(STATE) when there is no way from here."""
     if not rules.legal(order.state, to):
@@ -41,12 +51,14 @@ async def tell(session: AsyncSession, order: Order) -> None:
 
 
 async def tell_all(session: AsyncSession, orders: Sequence[Order]) -> None:
-    """As `tell`, for orders of one room, in one row."""
-    if not orders:
-        return
-    news = [(order.person, f"order:{order.no}", order.version, view(told)) for order, told in [(one, _news(one)) for one in orders]]
+    """As `tell`, for many orders, in one row for each room."""
+    rooms: dict[str, list[tuple[str, str, int, dict[str, Any]]]] = {}
+    for order in orders:
+        told = _news(order)
+        rooms.setdefault(order.room_id, []).append((order.person, f"order:{order.no}", order.version, view(told)))
     await session.flush()
-    await outbox.tell_many(session, orders[0].room_id, news)
+    for room, news in rooms.items():
+        await outbox.tell_many(session, room, news)
 
 
 def _news(order: Order) -> OrderView:
@@ -70,15 +82,24 @@ async def lines_of(session: AsyncSession, no: str) -> list[OrderLine]:
 
 async def units_of(session: AsyncSession, order: Order) -> tuple[dict[int, int], dict[int, int]]:
     """Units per offer in the order of their ids: those that are seats of a team, and the others."""
-    units: dict[int, int] = {}
-    for line in await lines_of(session, order.no):
-        units[line.offer_id] = units.get(line.offer_id, 0) + line.qty
-    if order.team_id is None:
-        return {}, dict(sorted(units.items()))
-    query = select(col(Team.offer_id)).where(col(Team.offer_id).in_(units))
-    teams = set((await session.execute(query)).scalars())
-    seats = {offer: qty for offer, qty in sorted(units.items()) if offer in teams}
-    return seats, {offer: qty for offer, qty in sorted(units.items()) if offer not in teams}
+    return (await units_of_all(session, [order]))[order.no]
+
+
+async def units_of_all(session: AsyncSession, orders: Sequence[Order]) -> dict[str, tuple[dict[int, int], dict[int, int]]]:
+    """As `units_of`, by the orders' numbers; a read, or two if there are seats."""
+    units: dict[str, dict[int, int]] = {order.no: {} for order in orders}
+    lines = select(col(OrderLine.order_no), col(OrderLine.offer_id), col(OrderLine.qty)).where(col(OrderLine.order_no).in_(units))
+    for no, offer, qty in await session.execute(lines.order_by(col(OrderLine.offer_id))):
+        units[no][offer] = units[no].get(offer, 0) + qty
+    offers = {offer for order in orders if order.team_id is not None for offer in units[order.no]}
+    seated = select(col(Team.offer_id)).where(col(Team.offer_id).in_(offers))
+    teams = set((await session.execute(seated)).scalars()) if offers else set()
+    found = {}
+    for order in orders:
+        mine = teams if order.team_id is not None else set()
+        seats = {offer: qty for offer, qty in units[order.no].items() if offer in mine}
+        found[order.no] = seats, {offer: qty for offer, qty in units[order.no].items() if offer not in mine}
+    return found
 
 
 async def return_goods(session: AsyncSession, order: Order, kind: str) -> None:
@@ -94,6 +115,7 @@ async def return_goods(session: AsyncSession, order: Order, kind: str) -> None:
             await outbox.house(session, order.room_id, {**entry, "lines": lines, "seats": seated})
 
 
-async def hand_over(session: AsyncSession, order: Order) -> None:
-    """Put a paid order on the list of its store."""
-    await outbox.job(session, "handoff", order.location, {"order": order.no})
+async def hand_over(session: AsyncSession, orders: Sequence[Order]) -> None:
+    """Put paid orders on the lists of their stores."""
+    if orders:
+        await outbox.jobs(session, "handoff", [(order.location, {"order": order.no}) for order in orders])

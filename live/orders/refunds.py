@@ -18,8 +18,8 @@ from live.offers.parties.rules import DECIDED
 from live.offers.parties.tables import Party
 from live.offers.tables import Offer, Team
 from live.orders import rules
-from live.orders.change import hand_over, lines_of, locked, move, return_goods, tell, tell_all
-from live.orders.tables import Order
+from live.orders.change import hand_over, locked, move, return_goods, tell, tell_all
+from live.orders.tables import Order, OrderLine
 from live.payments.actions import approve, decline, open_refund, open_refunds
 from live.payments.tables import Refund
 from live.promotions.coupon import actions as coupons
@@ -121,9 +121,7 @@ async def settle_group(db: Database, offer_id: int, now: datetime, limit: int = 
         if team.state == "failed":
             await _fail(session, found, now)
         else:
-            final = fen_at(ladder(terms), team.paid)
-            for order in found:
-                await _succeed(session, order, offer_id, final, now)
+            await _succeed(session, found, offer_id, fen_at(ladder(terms), team.paid), now)
         return await _none_waits(session, mine)
 
 
@@ -143,8 +141,8 @@ async def settle_team(db: Database, party_id: int, now: datetime, limit: int = 2
         else:
             for order in found:
                 move(order, "ALLOCATED")
-                await tell(session, order)
-                await hand_over(session, order)
+            await tell_all(session, found)
+            await hand_over(session, found)
         return await _none_waits(session, mine)
 
 
@@ -160,14 +158,19 @@ async def _none_waits(session: AsyncSession, mine: ColumnElement[bool]) -> bool:
     return (await session.execute(left)).scalar_one() == 0
 
 
-async def _succeed(session: AsyncSession, order: Order, offer_id: int, final: int, now: datetime) -> None:
-    move(order, "ALLOCATED")
-    paid = order.fen - order.discount
-    back = sum(rules.difference(line.fen, final, line.qty, paid) for line in await lines_of(session, order.no) if line.offer_id == offer_id)
-    if back > 0:
-        await open_refund(session, order_no=order.no, cause="ladder", fen=min(back, paid), reason="阶梯价差额", approved=True, now=now)
-    await tell(session, order)
-    await hand_over(session, order)
+async def _succeed(session: AsyncSession, orders: Sequence[Order], offer_id: int, final: int, now: datetime) -> None:
+    paid = {order.no: order.fen - order.discount for order in orders}
+    back = dict.fromkeys(paid, 0)
+    query = select(OrderLine).where(col(OrderLine.order_no).in_(paid), col(OrderLine.offer_id) == offer_id)
+    for line in (await session.execute(query)).scalars():
+        back[line.order_no] += rules.difference(line.fen, final, line.qty, paid[line.order_no])
+    for order in orders:
+        move(order, "ALLOCATED")
+    owed = {no: min(fen, paid[no]) for no, fen in back.items() if fen > 0}
+    if owed:
+        await open_refunds(session, owed, "ladder", "阶梯价差额", now)
+    await tell_all(session, orders)
+    await hand_over(session, orders)
 
 
 async def _fail(session: AsyncSession, orders: Sequence[Order], now: datetime) -> None:

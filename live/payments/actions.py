@@ -1,4 +1,4 @@
-"""Money that comes in: attempts, the provider's notices, and who wins. Refunds are in `refunds.py`; their verbs are exported here too.
+"""Money that comes in: attempts, and who wins. Notices are in `notices.py`, refunds in `refunds.py`; their verbs are exported here too.
 
 An attempt is committed before the provider is asked, so every notice finds its row. Payments of one order are settled one at a
 time, under the locks of all its attempts: one wins, every other one goes back.
@@ -6,31 +6,29 @@ time, under the locks of all its attempts: one wins, every other one goes back.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
 
 import structlog
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from live.infra.db import Database
 from live.payments import rules
-from live.payments.gateway import Closing, Gateway, Notice, Payment
-from live.payments.refunds import OnRefunded, approve, decline, open_refund, open_refunds, refund_attempt, refund_result, send_refund
-from live.payments.tables import PayAttempt, PayNotice, Refund
-from live.payments.wechatpay import payment_of, refund_of
+from live.payments.gateway import Closing, Gateway, Payment
+from live.payments.refunds import OnRefunded, approve, decline, open_refund, open_refunds, refund_attempt, send_refund
+from live.payments.tables import PayAttempt
 from live.protocol.codes import Code, Refusal
 
 __all__ = [
     "OnRefunded", "OnSettled", "approve", "ask_provider", "close_attempts", "create_attempt", "decline", "open_refund", "open_refunds",
-    "send_attempt", "send_refund", "settle_attempt", "take_notice",
+    "send_attempt", "send_refund", "settle_attempt", "settle_attempts",
 ]  # fmt: skip
 
-OnSettled = Callable[[AsyncSession, PayAttempt, datetime], Awaitable[bool]]
+# Of each attempt, all of different orders: whether it pays its order.
+OnSettled = Callable[[AsyncSession, Sequence[PayAttempt], datetime], Awaitable[Sequence[bool]]]
 QUARANTINED = frozenset(
     {"unknown", "wrong_amount", "wrong_merchant", "wrong_transaction", "wrong_refund", "malformed", "refunded_elsewhere"}
 )
@@ -90,64 +88,90 @@ async def send_attempt(db: Database, gateway: Gateway, attempt_id: int, descript
     raise Refusal(Code.STATE, state=kept.state)
 
 
-async def take_notice(
-    db: Database,
-    gateway: Gateway,
-    headers: Mapping[str, str],
-    raw: bytes,
-    on_settled: OnSettled,
-    on_refunded: OnRefunded,
-    now: datetime,
-) -> str:
-    """Book a notice once, in one transaction; returns the verdict that is kept with it, the same one for every repeat.
-
-    Raises Forged, and nothing is kept. What contradicts our own rows is kept, logged as drift, and changes nothing else.
-    """
-    notice = gateway.open_notice(headers, raw)
-    async with db.begin() as session:
-        # Repeats that arrive together wait here for the first one's commit.
-        body = {key: value for key, value in notice.resource.items() if key != "payer"}  # openids are not kept twice
-        row = insert(PayNotice).values(id=notice.id, event_type=notice.event_type, body=body, at=now)
-        fresh = await session.execute(row.on_conflict_do_nothing(index_elements=["id"]).returning(col(PayNotice.id)))
-        if fresh.scalar_one_or_none() is None:
-            return (await session.execute(select(col(PayNotice.verdict)).where(col(PayNotice.id) == notice.id))).scalar_one()
-        verdict = await _judge(session, gateway, notice, on_settled, on_refunded, now)
-        await session.execute(update(PayNotice).where(col(PayNotice.id) == notice.id).values(verdict=verdict))
-        return verdict
-
-
 async def settle_attempt(session: AsyncSession, out_trade_no: str, payment: Payment, on_settled: OnSettled, now: datetime) -> str:
-    """Book what the provider says of an attempt, from a notice or from a query; a repeat changes nothing.
+    """Book what the provider says of an attempt, from a query; see `settle_attempts`."""
+    return (await settle_attempts(session, [(out_trade_no, payment)], on_settled, now))[0]
 
-    Returns `paid` (it won), `loser` or `late` (its money goes back), `again`, `closed`, `paying`, `waiting`, or one of QUARANTINED.
+
+async def settle_attempts(
+    session: AsyncSession, told: Sequence[tuple[str, Payment]], on_settled: OnSettled, now: datetime
+) -> list[str]:
+    """Book what the provider says of these (out_trade_no, payment), from notices or a query; a repeat changes nothing.
+
+    Each is `paid` (it won), `loser` or `late` (its money goes back), `again`, `closed`, `paying`, `waiting`, or one of QUARANTINED.
+    Different orders are settled together; several payments of one order one after the other.
     """
-    attempt, siblings = await _locked(session, out_trade_no)
-    if attempt is None:
-        return _drift("unknown", out_trade_no)
+    verdicts = ["unknown"] * len(told)
+    attempts = await _locked(session, [number for number, _ in told])
+    taken = await _taken(session, [payment.transaction_id for _, payment in told])
+    rounds: list[dict[str, int]] = []  # of each the orders, and where in `told` their payment stands
+    for place, (number, _) in enumerate(told):
+        if number not in attempts:
+            drift("unknown", number)
+            continue
+        order = attempts[number].order_no
+        free = next((one for one in rounds if order not in one), None)
+        if free is None:
+            rounds.append(free := {})
+        free[order] = place
+    winners = {attempt.order_no for attempt in attempts.values() if attempt.winner}
+    for one in rounds:
+        money: list[tuple[int, PayAttempt]] = []
+        for place in one.values():
+            number, payment = told[place]
+            verdict = await _without_money(session, attempts[number], payment, taken)
+            if verdict is None:
+                money.append((place, attempts[number]))
+            verdicts[place] = verdict or ""
+        for place, verdict in await _settle(session, money, told, winners, on_settled, now):
+            verdicts[place] = verdict
+    return verdicts
+
+
+async def _without_money(session: AsyncSession, attempt: PayAttempt, payment: Payment, taken: set[str]) -> str | None:
+    """The verdict where no money is to be booked; None: there is, and its transaction is `taken` from here on."""
     if attempt.state == "SUCCEEDED":
         other = payment.state == "SUCCESS" and payment.transaction_id != attempt.transaction_id
-        return _drift("wrong_transaction", out_trade_no) if other else "again"
+        return drift("wrong_transaction", attempt.out_trade_no) if other else "again"
     if payment.state != "SUCCESS":
         return await _unpaid(session, attempt, payment)
     if payment.fen != attempt.fen:
-        return _drift("wrong_amount", out_trade_no, ours=attempt.fen, provider=payment.fen)
-    taken = select(col(PayAttempt.id)).where(col(PayAttempt.transaction_id) == payment.transaction_id)
-    if payment.transaction_id is None or (await session.execute(taken)).first() is not None:
-        return _drift("wrong_transaction", out_trade_no)
-    attempt.state = "SUCCEEDED"
-    attempt.transaction_id = payment.transaction_id
-    attempt.paid_at = payment.paid_at or now
-    verdict = "loser"
-    if not any(sibling.winner for sibling in siblings):
-        attempt.winner = True  # before the order hears of it: it may open a refund at once
-        await session.flush()
-        verdict = "paid" if await on_settled(session, attempt, now) else "late"
-    if verdict != "paid":
+        return drift("wrong_amount", attempt.out_trade_no, ours=attempt.fen, provider=payment.fen)
+    if payment.transaction_id is None or payment.transaction_id in taken:
+        return drift("wrong_transaction", attempt.out_trade_no)
+    taken.add(payment.transaction_id)
+    return None
+
+
+async def _settle(
+    session: AsyncSession, money: Sequence[tuple[int, PayAttempt]], told: Sequence[tuple[str, Payment]], winners: set[str],
+    on_settled: OnSettled, now: datetime,
+) -> list[tuple[int, str]]:  # fmt: skip
+    """Book money that came, one payment an order; `winners`: orders that are paid. Returns places in `told` and their verdicts."""
+    first: list[PayAttempt] = []
+    for place, attempt in money:
+        payment = told[place][1]
+        attempt.state = "SUCCEEDED"
+        attempt.transaction_id = payment.transaction_id
+        attempt.paid_at = payment.paid_at or now
+        if attempt.order_no not in winners:
+            attempt.winner = True
+            first.append(attempt)
+    await session.flush()  # before the orders hear of it: they may open a refund at once
+    good = await on_settled(session, first, now) if first else []
+    paid = {attempt.order_no: pays for attempt, pays in zip(first, good, strict=True)}
+    verdicts = []
+    for place, attempt in money:
+        verdict = "loser" if attempt.order_no not in paid else "paid" if paid[attempt.order_no] else "late"
+        verdicts.append((place, verdict))
+        if verdict == "paid":
+            winners.add(attempt.order_no)
+            continue
         attempt.winner = False
         await session.flush()
         await refund_attempt(session, attempt, verdict, now)
     await session.flush()
-    return verdict
+    return verdicts
 
 
 async def ask_provider(db: Database, gateway: Gateway, order_no: str, on_settled: OnSettled, now: datetime) -> str:
@@ -180,48 +204,23 @@ async def close_attempts(db: Database, gateway: Gateway, order_no: str, on_settl
     return "paying" if paying else "closed"
 
 
-async def _judge(
-    session: AsyncSession, gateway: Gateway, notice: Notice, on_settled: OnSettled, on_refunded: OnRefunded, now: datetime
-) -> str:
-    resource = notice.resource
-    number = str(resource.get("out_trade_no", ""))[:64]
-    payment = notice.event_type == "TRANSACTION.SUCCESS"
-    if not payment and not notice.event_type.startswith("REFUND."):
-        return "ignored"
-    # A refund's document names no app.
-    if resource.get("mchid") != gateway.merchant or (payment and resource.get("appid") != gateway.app_id):
-        return _drift("wrong_merchant", number)
-    try:
-        if payment:
-            return await settle_attempt(session, number, payment_of(resource), on_settled, now)
-        state = refund_of(resource)
-    except Refusal as refusal:
-        if refusal.code is not Code.GATEWAY:
-            raise
-        return _drift("malformed", number)
-    refund_no = str(resource.get("out_refund_no", ""))[:64]
-    amount: Any = resource.get("amount")
-    query = select(Refund.fen, Refund.total, Refund.out_trade_no).where(col(Refund.out_refund_no) == refund_no)  # type: ignore[call-overload]
-    ours = (await session.execute(query)).first()
-    if ours is None:
-        return _drift("unknown", number, refund=refund_no)
-    told = (amount.get("refund"), amount.get("total"), number) if isinstance(amount, dict) else None
-    if told != tuple(ours):
-        return _drift("wrong_refund", number, refund=refund_no)
-    return (await refund_result(session, refund_no, state, on_refunded, now)).lower()
+async def _locked(session: AsyncSession, numbers: Sequence[str]) -> dict[str, PayAttempt]:
+    """These attempts and all others of their orders, by out_trade_no; locked in id order."""
+    owners = select(col(PayAttempt.order_no)).where(col(PayAttempt.out_trade_no).in_(numbers))
+    query = select(PayAttempt).where(col(PayAttempt.order_no).in_(owners)).order_by(col(PayAttempt.id)).with_for_update()
+    rows = (await session.execute(query.execution_options(populate_existing=True))).scalars()
+    return {row.out_trade_no: row for row in rows}
 
 
-async def _locked(session: AsyncSession, out_trade_no: str) -> tuple[PayAttempt | None, list[PayAttempt]]:
-    """The attempt and all attempts of its order, locked in id order."""
-    owner = select(col(PayAttempt.order_no)).where(col(PayAttempt.out_trade_no) == out_trade_no).scalar_subquery()
-    query = select(PayAttempt).where(col(PayAttempt.order_no) == owner).order_by(col(PayAttempt.id)).with_for_update()
-    rows = list((await session.execute(query.execution_options(populate_existing=True))).scalars())
-    return next((row for row in rows if row.out_trade_no == out_trade_no), None), rows
+async def _taken(session: AsyncSession, transactions: Sequence[str | None]) -> set[str]:
+    """Those that are in the books. Looked at under the locks of the attempts that name them; the unique key is the backstop."""
+    query = select(col(PayAttempt.transaction_id)).where(col(PayAttempt.transaction_id).in_([one for one in transactions if one]))
+    return {str(one) for one in (await session.execute(query)).scalars()}
 
 
 async def _unpaid(session: AsyncSession, attempt: PayAttempt, payment: Payment) -> str:
     if payment.state == "REFUND":  # paid and sent back, and we know of neither
-        return _drift("refunded_elsewhere", attempt.out_trade_no)
+        return drift("refunded_elsewhere", attempt.out_trade_no)
     if payment.state == "USERPAYING":
         return "paying"
     if payment.state in ("NOTPAY", "NOT_FOUND"):
@@ -251,8 +250,8 @@ async def _query(db: Database, gateway: Gateway, out_trade_no: str, on_settled: 
         return await settle_attempt(session, out_trade_no, payment, on_settled, now)
 
 
-def _drift(verdict: str, out_trade_no: str, **facts: object) -> str:
-    """The provider and our books disagree about money: loud, for a person to look at; no state has changed."""
+def drift(verdict: str, out_trade_no: str, **facts: object) -> str:
+    """Say that the provider and our books disagree about money: loud, for a person to look at; no state has changed."""
     assert verdict in QUARANTINED
     log.error("drift", what="payment", verdict=verdict, out_trade_no=out_trade_no, **facts)
     return verdict

@@ -8,8 +8,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from live.infra.db import utc_now
-from live.payments.actions import take_notice
 from live.payments.gateway import Forged
+from live.payments.notices import Notices
 from live.payments.wechatpay import NOTICE_PATH
 
 NOTICE_BYTES = 64 * 1024  # real ones are below 4 KiB
@@ -27,9 +27,9 @@ async def wechat_notice(request: Request) -> JSONResponse:
         raw += chunk
         if len(raw) > NOTICE_BYTES:
             return _answer(413, "TOO_LARGE", "body too large")
-    state = request.state
+    notices: Notices = request.state.notices
     try:
-        verdict = await take_notice(state.db, state.gateway, request.headers, bytes(raw), state.on_settled, state.on_refunded, utc_now())
+        verdict = await notices.take(request.headers, bytes(raw), utc_now())
     except Forged as error:
         # Not an error of ours: WeChat Pay sends wrong signatures now and then to see whether we check.
         log.info("notice refused", why=str(error))

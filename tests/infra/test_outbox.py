@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -81,6 +82,15 @@ async def test_a_row_is_heard_of_when_it_is_committed_and_not_before(database: D
         await outbox.job(session, "handoff", "S1")
     assert await heard(listener) == ["r1", "r2", "job:handoff:S1"]
     await listener.close()
+
+
+def test_of_a_counted_key_the_newest_value_takes_the_place_of_all() -> None:
+    told = [("team:7", 4), ("", 0), ("team:8", 1), ("team:7", 6), ("order:A", 2), ("team:7", 5)]
+    kinds = {"": "act", "order:A": "own"}
+    rows = [SimpleNamespace(id=n, kind=kinds.get(key, "count"), key=key, payload={"version": v}) for n, (key, v) in enumerate(told)]
+    kept, passed = outbox.newest(rows)
+    assert [row.id for row in kept] == [3, 1, 2, 4]
+    assert passed == [0, 5]
 
 
 async def test_two_workers_never_claim_one_row(database: Database) -> None:

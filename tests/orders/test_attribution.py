@@ -39,7 +39,7 @@ async def test_an_order_is_credited_to_the_last_link_before_it_was_booked_and_ne
     assert (await shop.order(no)).attribution == kept
     await opened(shop, one, 3, after(hours=3))
     async with shop.db.begin() as session:
-        await freeze(session, await locked(session, no))
+        await freeze(session, [await locked(session, no)])
     assert (await shop.order(no)).attribution == kept
 
 
@@ -72,7 +72,7 @@ async def test_orders_of_random_shows_are_frozen_as_the_books_of_links_said_at_t
             wanted[await shop.take(offer, f"p:{person}", now=after(minutes=minute, seconds=30))] = last.get(person)
     async with shop.db.begin() as session:
         for order in (await session.execute(select(Order).where(col(Order.no).in_(wanted)))).scalars():
-            await freeze(session, order)
+            await freeze(session, [order])
     assert {no: (await shop.order(no)).attribution.get("credit") for no in wanted} == wanted
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -26,6 +26,7 @@ from live.infra.db import Database, utc_now
 from live.infra.tables import Outbox
 from live.payments import api, keys
 from live.payments.actions import create_attempt, send_attempt
+from live.payments.notices import Notices
 from live.payments.simulator import Simulator, bound, identity, server
 from live.payments.simulator_post import Conditions, Identity
 from live.payments.tables import PayAttempt, PayNotice, Refund
@@ -73,11 +74,15 @@ class World:
     http: httpx2.AsyncClient
     wanted: bool = True  # whether orders want the money
 
-    async def on_settled(self, session: AsyncSession, attempt: PayAttempt, now: datetime) -> bool:
-        """An order becomes paid; kept as a row, so that a rollback takes it along."""
+    def __post_init__(self) -> None:
+        """What a test puts in the place of the two callbacks is called."""
+        self.intake = Notices(self.db, self.gateway, lambda *said: self.on_settled(*said), lambda *said: self.on_refunded(*said))
+
+    async def on_settled(self, session: AsyncSession, attempts: Sequence[PayAttempt], now: datetime) -> list[bool]:
+        """Orders become paid; kept as rows, so that a rollback takes them along."""
         if self.wanted:
-            await outbox.job(session, "settled", attempt.order_no)
-        return self.wanted
+            await outbox.jobs(session, "settled", [(attempt.order_no, {}) for attempt in attempts])
+        return [self.wanted] * len(attempts)
 
     async def on_refunded(self, session: AsyncSession, refund: Refund, now: datetime) -> None:
         """An order hears that its money went back."""
@@ -180,7 +185,7 @@ async def serving_door(door: Starlette) -> AsyncIterator[str]:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             made: World = door.state.world
-            scope.setdefault("state", {}).update(db=made.db, gateway=made.gateway, on_settled=made.on_settled, on_refunded=made.on_refunded)
+            scope.setdefault("state", {}).update(notices=made.intake)
         await door(scope, receive, send)
 
     async with serving(app) as url:  # type: ignore[arg-type]

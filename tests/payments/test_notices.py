@@ -138,9 +138,9 @@ async def test_an_unknown_event_is_answered_and_ignored(world: World) -> None:
 async def test_a_failing_order_leaves_nothing_and_the_repeat_settles_it(world: World) -> None:
     settle, failures = world.on_settled, 2
 
-    async def stumbling(session: Any, attempt: Any, now: Any) -> bool:
+    async def stumbling(session: Any, attempts: Any, now: Any) -> list[bool]:
         nonlocal failures
-        paid = await settle(session, attempt, now)
+        paid = await settle(session, attempts, now)
         if failures:
             failures -= 1
             raise OSError("the database went away")

@@ -359,7 +359,7 @@ class Pair:
         if name == "pay":
             order = await locked(session, no)
             attempt = PayAttempt(order_no=no, out_trade_no=no, fen=order.fen, expires_at=now)
-            assert await orders.payment_arrived(session, attempt, now)
+            assert await orders.payment_arrived(session, [attempt], now) == [True]
             return
         order = await locked(session, no)
         if name == "close":

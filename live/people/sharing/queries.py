@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,15 +10,16 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from live.infra.db import epoch_ms
+from live.infra.db import array, epoch_ms
 from live.people.sharing import rules
 from live.people.sharing.tables import ShareLink, ShareTouch
 from live.protocol.codes import Code, Refusal
 
-# One read for an order: who brought the buyer first, and whose link they opened last, both as of the moment it was booked.
+# One read for all orders: who brought each buyer first, and whose link they opened last, both as of the moment it was booked.
 _BROUGHT = text(
-    "SELECT p.first_touch, (SELECT t.sharer FROM share_touch t WHERE t.person = :subject AND t.at > :since AND t.at <= :at"
-    " ORDER BY t.id DESC LIMIT 1) FROM person p WHERE p.id = :id"
+    "SELECT w.place, p.first_touch, (SELECT t.sharer FROM share_touch t WHERE t.person = 'p:' || w.id"
+    " AND t.at > w.at - CAST(:span AS interval) AND t.at <= w.at ORDER BY t.id DESC LIMIT 1) AS sharer"
+    " FROM unnest(CAST(:ids AS bigint[]), CAST(:moments AS timestamptz[])) WITH ORDINALITY AS w(id, at, place) JOIN person p ON p.id = w.id"
 )
 _NAMES = text(
     "SELECT 'p:' || id AS who, name FROM person WHERE id = ANY(CAST(:persons AS bigint[]))"
@@ -33,17 +35,18 @@ async def room_of(session: AsyncSession, token: str) -> str:
     return found.room_id
 
 
-async def brought_by(session: AsyncSession, person: str, at: datetime) -> tuple[dict[str, Any], str | None]:
-    """(first touch, sharer of the last touch within the window) of a person as of this moment; ({}, None) when nobody brought them."""
-    number = person.removeprefix("p:")
-    if not number.isdecimal():  # nobody of the books: a payment is not refused for that
-        return {}, None
-    values = {"subject": person, "since": at - rules.WINDOW, "at": at, "id": int(number)}
-    row = (await session.execute(_BROUGHT, values)).one_or_none()
-    if row is None:
-        return {}, None
-    first: dict[str, Any] = row.first_touch
-    return (first if first and first["at"] <= epoch_ms(at) else {}), row.sharer
+async def brought_by(session: AsyncSession, buyers: Sequence[tuple[str, datetime]]) -> list[tuple[dict[str, Any], str | None]]:
+    """Of each (person, moment): the first touch, and the sharer of the last touch within the window; ({}, None): nobody brought them."""
+    found: list[tuple[dict[str, Any], str | None]] = [({}, None) for _ in buyers]
+    # A payment is not refused for somebody who is not in the books.
+    known = [n for n, (person, _) in enumerate(buyers) if person.removeprefix("p:").isdecimal()]
+    if known:
+        ids, moments = [buyers[n][0].removeprefix("p:") for n in known], [buyers[n][1].isoformat() for n in known]
+        values = {"ids": array(ids), "moments": array(moments), "span": rules.WINDOW}
+        for place, first, sharer in await session.execute(_BROUGHT, values):
+            n = known[place - 1]
+            found[n] = (first if first and first["at"] <= epoch_ms(buyers[n][1]) else {}), sharer
+    return found
 
 
 async def people_brought(session: AsyncSession, room_id: str, sharer: str | None = None) -> dict[str, int]:

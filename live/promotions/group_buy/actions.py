@@ -1,6 +1,6 @@
-"""Group buys: open, end, count a paid seat, close the team.
+"""Group buys: open, end, count paid seats, close the team.
 
-Order of locks: a payment's order -> team -> offer -> room clock. The ledger holds the team before it touches the offer too.
+Order of locks: the payments' orders -> teams -> offers -> room clock. The ledger holds the team before it touches the offer too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from live.infra import outbox
-from live.offers.actions import TeamSpec, change_price, end_offer, open_offer
+from live.offers.actions import TeamSpec, change_price, end_offer, lock_offer, open_offer
 from live.offers.parties.rules import FORM
 from live.offers.rules import HOLD_FLOOR
 from live.offers.tables import Allotment, Offer, Team
@@ -86,24 +86,44 @@ async def end_group(session: AsyncSession, offer_id: int, now: datetime) -> Offe
     return await _end(session, await _lock_team(session, offer_id), now)
 
 
-async def seat_paid(session: AsyncSession, offer_id: int, qty: int, now: datetime) -> None:
-    """Held seats became paid ones, in the payment's own transaction. A step reached lowers the price; the last seat ends the offer."""
-    team = await _lock_team(session, offer_id)
-    room, terms = await _offer(session, offer_id)
-    tiers = rules.ladder(terms)
-    before = rules.fen_at(tiers, team.paid)
-    team.held -= qty
-    team.paid += qty
-    after = rules.fen_at(tiers, team.paid)
-    full = team.paid == team.size and team.state == "filling"
-    if not full:
-        team.version += 1
-        await session.flush()
-        await _show(session, room, team, terms)
-    if after != before and team.state == "filling":  # once nobody can join, only the bar and the differences follow the ladder
-        await change_price(session, offer_id, after, now)
-    if full:
-        await _end(session, team, now)
+async def seats_paid(session: AsyncSession, paid: Mapping[int, Sequence[int]], now: datetime) -> None:
+    """Held seats became paid ones, in the payments' own transaction. `paid`: offer -> units of each payment, in their order.
+
+    A team's row is what all payments of a room wait for: it is locked, and its bar told, once for all of them. What they bring about is
+    what they would one after the other: each that reaches a step lowers the price, so no step is passed over; the last seat ends the offer.
+    """
+    query = select(Team, col(Offer.room_id), col(Offer.terms)).join(Offer, col(Offer.id) == col(Team.offer_id))
+    query = query.where(col(Team.offer_id).in_(paid)).order_by(col(Team.id)).with_for_update(of=Team)
+    rows = [(team, room, terms) for team, room, terms in await session.execute(query.execution_options(populate_existing=True))]
+    if len(rows) != len(paid):
+        raise Refusal(Code.NOT_FOUND, what="group")
+    falls = {team.offer_id: _count_in(team, rules.ladder(terms), paid[team.offer_id]) for team, _, terms in rows}
+    full = {team.offer_id for team, _, _ in rows if team.state == "filling" and team.paid == team.size}
+    for offer_id in sorted(falls):
+        if falls[offer_id] or offer_id in full:  # every offer before the room's clock: nobody who holds one waits for us
+            await lock_offer(session, offer_id)
+    for team, room, terms in rows:
+        if team.offer_id not in full:
+            team.version += 1
+            await session.flush()
+            await _show(session, room, team, terms)
+        for fen in falls[team.offer_id]:
+            await change_price(session, team.offer_id, fen, now)
+        if team.offer_id in full:
+            await _end(session, team, now)
+
+
+def _count_in(team: Team, tiers: Sequence[rules.Tier], paid: Sequence[int]) -> list[int]:
+    """Count these payments in; the prices they reach one after the other. Once nobody can join, the bar alone follows the ladder."""
+    falls = []
+    for qty in paid:
+        before = rules.fen_at(tiers, team.paid)
+        team.held -= qty
+        team.paid += qty
+        after = rules.fen_at(tiers, team.paid)
+        if after != before and team.state == "filling":
+            falls.append(after)
+    return falls
 
 
 async def close_team(session: AsyncSession, offer_id: int, now: datetime) -> Literal["waiting", "success", "failed"]:

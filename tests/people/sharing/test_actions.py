@@ -109,10 +109,10 @@ async def test_the_first_link_stays_first_and_the_newest_is_last(town: Town) -> 
     async with town.db.begin() as session:
         assert (await session.get_one(Person, 3)).first_touch == {"by": "p:1", "room": "r1", "at": 1795348800000, "path": ["p:1"]}
         for later, last in (({"hours": 1}, "p:1"), ({"hours": 2}, "s:7"), ({"days": 7}, "s:7"), ({"days": 7, "hours": 2}, None)):
-            first, found = await brought_by(session, "p:3", NOW + timedelta(**later))
+            [(first, found)] = await brought_by(session, [("p:3", NOW + timedelta(**later))])
             assert (first["by"], found) == ("p:1", last)
-        assert await brought_by(session, "p:3", NOW - timedelta(seconds=1)) == ({}, None)
-        assert await brought_by(session, "p:99", NOW) == ({}, None)
+        nobody = [("p:3", NOW - timedelta(seconds=1)), ("p:99", NOW), ("b:1", NOW)]
+        assert await brought_by(session, nobody) == [({}, None)] * 3
         assert await people_brought(session, "r1") == {"p:1": 1}
         assert await people_brought(session, "r2", "p:1") == {}
 
@@ -147,7 +147,7 @@ async def test_two_devices_that_open_two_sharers_links_at_once_leave_one_first_a
             touches = list((await session.execute(mine)).scalars())
             assert sorted(touches) == ["s:1", "s:2"]
             assert tree[f"p:{person}"] == touches[:1]
-            assert (await brought_by(session, f"p:{person}", NOW))[1] == touches[1]
+            assert (await brought_by(session, [(f"p:{person}", NOW)]))[0][1] == touches[1]
 
 
 async def test_a_ring_of_200_who_open_each_others_links_at_once_is_not_closed(town: Town) -> None:

@@ -13,7 +13,7 @@ from live.infra.db import epoch_ms
 from live.infra.outbox import room_state
 from live.infra.tables import Outbox
 from live.offers.tables import Offer, Team
-from live.promotions.group_buy.actions import close_team, end_group, seat_paid
+from live.promotions.group_buy.actions import close_team, end_group, seats_paid
 from live.protocol.codes import Code, Refusal
 from tests.orders.stage import LADDER, NOW, ROOM, Shop, after
 
@@ -42,7 +42,7 @@ async def acts(shop: Shop) -> list[list[Any]]:
 
 async def paid(shop: Shop, offer: Offer, qty: int) -> None:
     async with shop.db.begin() as session:
-        await seat_paid(session, int(offer.id or 0), qty, NOW)
+        await seats_paid(session, {int(offer.id or 0): [qty]}, NOW)
 
 
 async def end(shop: Shop, offer: Offer) -> None:
@@ -99,6 +99,24 @@ async def test_a_paid_seat_moves_from_held_to_paid_and_a_step_lowers_the_price_f
     version, bar = (await bars(shop, offer))[-1]
     assert (version, bar["paid"], bar["held"], bar["fen"], bar["next"]) == (4, 2, 1, 2500, {"seats": 4, "fen": 2000})
     assert await shop.one("SELECT fen FROM offer WHERE id = :o", o=offer.id) == 2500
+
+
+async def test_payments_counted_together_do_what_they_do_one_after_the_other(shop: Shop) -> None:
+    together, apart = await shop.group(), await shop.group()
+    for offer in (together, apart):
+        for person in range(1, 6):
+            await shop.take(offer, f"p:{person}")
+    before = len(await acts(shop))
+    async with shop.db.begin() as session:
+        await seats_paid(session, {int(together.id or 0): [1] * 5}, NOW)
+    first = (await acts(shop))[before:]
+    for _ in range(5):
+        await paid(shop, apart, 1)
+    second = (await acts(shop))[before + len(first) :]
+    assert [(kind, facts["fen"], facts["version"]) for kind, facts in first] == [("offer.price", 2500, 2), ("offer.price", 2000, 3)]
+    assert [(kind, facts["fen"], facts["version"]) for kind, facts in second] == [("offer.price", 2500, 2), ("offer.price", 2000, 3)]
+    assert (await bars(shop, together))[-1][1] == (await bars(shop, apart))[-1][1]
+    assert len(await bars(shop, apart)) - len(await bars(shop, together)) == 4  # one bar for all of them
 
 
 async def test_the_last_seat_paid_ends_the_offer_in_the_same_transaction(shop: Shop) -> None:

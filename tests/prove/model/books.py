@@ -282,7 +282,7 @@ class Books:
             for offer, qty in seats:
                 self.seat(offer, held=-qty, paid=qty)
                 if self.teams[offer][1] == self.sizes[offer] and self.cards[offer].phase == "open":
-                    self.end(offer)  # `seat_paid`: the last seat ends the offer
+                    self.end(offer)  # `seats_paid`: the last seat ends the offer
         if state in ("CANCELLED", "REFUNDED"):
             kind = "RELEASE" if state == "CANCELLED" else "RESTOCK"
             for lines, seated in ((seats, kind == "RELEASE"), (others, False)):
