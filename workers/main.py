@@ -27,6 +27,10 @@ COMPLETION_SECONDS = 4  # jobs under way may end after SIGTERM: below the 5 s af
 def __getattr__(name: str) -> Any:
     """`WorkerSettings` is made when arq asks for it, so that importing this module reads no environment."""
     if name == "WorkerSettings":
+        with suppress(ImportError):  # arq makes the loop itself, after this
+            import uvloop
+
+            asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
         set_up_logs("worker")
         logging.getLogger("arq.worker").addFilter(_worth_a_line)  # a level would be taken back by arq's own set-up of logs
         return worker_settings(settings())

@@ -102,9 +102,11 @@ async def count(connection: AsyncConnection | AsyncSession, room_id: str, key: s
     await connection.execute(select(func.pg_notify(CHANNEL, room_id)))
 
 
-async def house(session: AsyncSession, room_id: str, entry: Mapping[str, Any]) -> None:
-    """A stock movement for the ledger to book in its next group; see `offers.rules.House` for the fields."""
-    await _put(session, Outbox(kind="house", room_id=room_id, payload=dict(entry)))
+async def house(session: AsyncSession, room_id: str, *entries: Mapping[str, Any]) -> None:
+    """Stock movements for the ledger to book in its next group, in one row; see `offers.rules.House` for the fields."""
+    if entries:
+        payload = dict(entries[0]) if len(entries) == 1 else {"many": list(entries)}
+        await _put(session, Outbox(kind="house", room_id=room_id, payload=payload))
 
 
 async def job(session: AsyncSession, topic: str, key: str, payload: Mapping[str, Any] | None = None, due: datetime | None = None) -> None:

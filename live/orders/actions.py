@@ -19,7 +19,7 @@ from live.orders.attribution import freeze
 from live.orders.basket import basket_of
 from live.orders.change import hand_over, lines_of, locked, move, return_goods, tell, units_of
 from live.orders.queries import refund_open, with_open_attempts
-from live.orders.refunds import ask_refund, decline_refund, grant_refund, refund_done, settle_group, settle_team
+from live.orders.refunds import ask_refund, decline_refund, grant_refund, refunds_done, settle_group, settle_team
 from live.orders.tables import Order
 from live.payments.actions import close_attempts, create_attempt, send_attempt
 from live.payments.gateway import Gateway
@@ -31,7 +31,7 @@ from live.promotions.team import actions as teams
 from live.protocol.codes import Code, Refusal
 
 __all__ = [
-    "advance", "ask_refund", "cancel", "decline_refund", "expire_due", "grant_refund", "pay", "payment_arrived", "refund_done",
+    "advance", "ask_refund", "cancel", "decline_refund", "expire_due", "grant_refund", "pay", "payment_arrived", "refunds_done",
     "settle_group", "settle_team",
 ]  # fmt: skip
 
@@ -110,7 +110,7 @@ async def payment_arrived(session: AsyncSession, attempt: PayAttempt, now: datet
         return True
     move(order, "GROUP_WAIT")
     await tell(session, order)
-    seats, _ = await units_of(session, order)
+    seats, _ = (await units_of(session, [order]))[order.no]
     for offer_id, qty in seats.items():
         await seat_paid(session, offer_id, qty, now)
     if order.party_id is not None:
@@ -206,7 +206,7 @@ async def _give_up(session: AsyncSession, order: Order, now: datetime) -> None:
         await coupons.unlock(session, order.no, now)
     if order.party_id is not None:
         await teams.seat_left(session, order.party_id)
-    await return_goods(session, order, "RELEASE")
+    await return_goods(session, [order], "RELEASE")
     await tell(session, order)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,6 +28,15 @@ async def locked(session: AsyncSession, no: str, person: str | None = None) -> O
     return order
 
 
+async def all_locked(session: AsyncSession, nos: Collection[str]) -> dict[str, Order]:
+    """The rows of these orders by number, locked in the order of their ids. Refusal(NOT_FOUND)."""
+    query = select(Order).where(col(Order.no).in_(nos)).order_by(col(Order.id)).with_for_update()
+    found = list((await session.execute(query.execution_options(populate_existing=True))).scalars())
+    if len(found) != len(nos):
+        raise Refusal(Code.NOT_FOUND, what="order")
+    return {order.no: order for order in found}
+
+
 def move(order: Order, to: str) -> None:
     """The next state. Refusal(STATE) when there is no way from here."""
     if not rules.legal(order.state, to):
@@ -41,12 +52,14 @@ async def tell(session: AsyncSession, order: Order) -> None:
 
 
 async def tell_all(session: AsyncSession, orders: Sequence[Order]) -> None:
-    """As `tell`, for orders of one room, in one row."""
-    if not orders:
-        return
-    news = [(order.person, f"order:{order.no}", order.version, view(told)) for order, told in [(one, _news(one)) for one in orders]]
+    """As `tell`, for many orders, in one row a room."""
+    rooms: dict[str, list[tuple[str, str, int, dict[str, Any]]]] = {}
+    for order in orders:
+        told = _news(order)
+        rooms.setdefault(order.room_id, []).append((order.person, f"order:{order.no}", order.version, view(told)))
     await session.flush()
-    await outbox.tell_many(session, orders[0].room_id, news)
+    for room, news in sorted(rooms.items()):
+        await outbox.tell_many(session, room, news)
 
 
 def _news(order: Order) -> OrderView:
@@ -68,30 +81,35 @@ async def lines_of(session: AsyncSession, no: str) -> list[OrderLine]:
     return list((await session.execute(query)).scalars())
 
 
-async def units_of(session: AsyncSession, order: Order) -> tuple[dict[int, int], dict[int, int]]:
-    """Units per offer in the order of their ids: those that are seats of a team, and the others."""
-    units: dict[int, int] = {}
-    for line in await lines_of(session, order.no):
-        units[line.offer_id] = units.get(line.offer_id, 0) + line.qty
-    if order.team_id is None:
-        return {}, dict(sorted(units.items()))
-    query = select(col(Team.offer_id)).where(col(Team.offer_id).in_(units))
-    teams = set((await session.execute(query)).scalars())
-    seats = {offer: qty for offer, qty in sorted(units.items()) if offer in teams}
-    return seats, {offer: qty for offer, qty in sorted(units.items()) if offer not in teams}
+async def units_of(session: AsyncSession, orders: Sequence[Order]) -> dict[str, tuple[dict[int, int], dict[int, int]]]:
+    """Units per offer of each order, in the order of offers' ids: those that are seats of a team, and the others."""
+    query = select(OrderLine).where(col(OrderLine.order_no).in_([order.no for order in orders])).order_by(col(OrderLine.offer_id))
+    units: dict[str, Counter[int]] = {order.no: Counter() for order in orders}
+    for line in (await session.execute(query)).scalars():
+        units[line.order_no][line.offer_id] += line.qty
+    seated = {offer for order in orders if order.team_id is not None for offer in units[order.no]}
+    teams = set((await session.execute(select(col(Team.offer_id)).where(col(Team.offer_id).in_(seated)))).scalars()) if seated else set()
+    split: dict[str, tuple[dict[int, int], dict[int, int]]] = {no: ({}, {}) for no in units}
+    for no, mine in units.items():
+        for offer, qty in mine.items():
+            split[no][offer not in teams][offer] = qty
+    return split
 
 
-async def return_goods(session: AsyncSession, order: Order, kind: str) -> None:
-    """Ask the ledger to take the order's units back. `RELEASE`: it was never paid; `RESTOCK`: it was refunded.
+async def return_goods(session: AsyncSession, orders: Sequence[Order], kind: str) -> None:
+    """Ask the ledger to take the orders' units back. `RELEASE`: never paid; `RESTOCK`: refunded.
 
-    The order's rid is the cause, so each happens once. Held seats go back with a release only: a paid seat stays paid.
+    An order's rid is the cause, so each happens once. Held seats go back with a release only: a paid seat stays paid.
     """
-    seats, others = await units_of(session, order)
-    for units, seated in ((seats, kind == "RELEASE"), (others, False)):
-        if units:
-            entry = {"kind": kind, "rid": order.rid, "location": order.location, "person": order.person}
-            lines = [[offer, qty] for offer, qty in units.items()]
-            await outbox.house(session, order.room_id, {**entry, "lines": lines, "seats": seated})
+    units, rooms = await units_of(session, orders), {order.room_id: list[dict[str, Any]]() for order in orders}
+    for order in orders:
+        seats, others = units[order.no]
+        entry = {"kind": kind, "rid": order.rid, "location": order.location, "person": order.person}
+        for mine, seated in ((seats, kind == "RELEASE"), (others, False)):
+            if mine:
+                rooms[order.room_id].append({**entry, "lines": [[offer, qty] for offer, qty in mine.items()], "seats": seated})
+    for room, entries in sorted(rooms.items()):
+        await outbox.house(session, room, *entries)
 
 
 async def hand_over(session: AsyncSession, order: Order) -> None:

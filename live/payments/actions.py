@@ -1,4 +1,4 @@
-"""Money that comes in: attempts, the provider's notices, and who wins. Refunds are in `refunds.py`; their verbs are exported here too.
+"""Money that comes in: attempts, and who wins. Notices are in `notices.py`, refunds in `refunds.py`; their verbs are exported here too.
 
 An attempt is committed before the provider is asked, so every notice finds its row. Payments of one order are settled one at a
 time, under the locks of all its attempts: one wins, every other one goes back.
@@ -6,28 +6,25 @@ time, under the locks of all its attempts: one wins, every other one goes back.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
 
 import structlog
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from live.infra.db import Database
 from live.payments import rules
-from live.payments.gateway import Closing, Gateway, Notice, Payment
-from live.payments.refunds import OnRefunded, approve, decline, open_refund, open_refunds, refund_attempt, refund_result, send_refund
-from live.payments.tables import PayAttempt, PayNotice, Refund
-from live.payments.wechatpay import payment_of, refund_of
+from live.payments.gateway import Closing, Gateway, Payment
+from live.payments.refunds import OnRefunded, approve, decline, open_refund, open_refunds, refund_attempt, send_refunds
+from live.payments.tables import PayAttempt
 from live.protocol.codes import Code, Refusal
 
 __all__ = [
     "OnRefunded", "OnSettled", "approve", "ask_provider", "close_attempts", "create_attempt", "decline", "open_refund", "open_refunds",
-    "send_attempt", "send_refund", "settle_attempt", "take_notice",
+    "send_attempt", "send_refunds", "settle_attempt",
 ]  # fmt: skip
 
 OnSettled = Callable[[AsyncSession, PayAttempt, datetime], Awaitable[bool]]
@@ -90,32 +87,6 @@ async def send_attempt(db: Database, gateway: Gateway, attempt_id: int, descript
     raise Refusal(Code.STATE, state=kept.state)
 
 
-async def take_notice(
-    db: Database,
-    gateway: Gateway,
-    headers: Mapping[str, str],
-    raw: bytes,
-    on_settled: OnSettled,
-    on_refunded: OnRefunded,
-    now: datetime,
-) -> str:
-    """Book a notice once, in one transaction; returns the verdict that is kept with it, the same one for every repeat.
-
-    Raises Forged, and nothing is kept. What contradicts our own rows is kept, logged as drift, and changes nothing else.
-    """
-    notice = gateway.open_notice(headers, raw)
-    async with db.begin() as session:
-        # Repeats that arrive together wait here for the first one's commit.
-        body = {key: value for key, value in notice.resource.items() if key != "payer"}  # openids are not kept twice
-        row = insert(PayNotice).values(id=notice.id, event_type=notice.event_type, body=body, at=now)
-        fresh = await session.execute(row.on_conflict_do_nothing(index_elements=["id"]).returning(col(PayNotice.id)))
-        if fresh.scalar_one_or_none() is None:
-            return (await session.execute(select(col(PayNotice.verdict)).where(col(PayNotice.id) == notice.id))).scalar_one()
-        verdict = await _judge(session, gateway, notice, on_settled, on_refunded, now)
-        await session.execute(update(PayNotice).where(col(PayNotice.id) == notice.id).values(verdict=verdict))
-        return verdict
-
-
 async def settle_attempt(session: AsyncSession, out_trade_no: str, payment: Payment, on_settled: OnSettled, now: datetime) -> str:
     """Book what the provider says of an attempt, from a notice or from a query; a repeat changes nothing.
 
@@ -123,17 +94,17 @@ async def settle_attempt(session: AsyncSession, out_trade_no: str, payment: Paym
     """
     attempt, siblings = await _locked(session, out_trade_no)
     if attempt is None:
-        return _drift("unknown", out_trade_no)
+        return drift("unknown", out_trade_no)
     if attempt.state == "SUCCEEDED":
         other = payment.state == "SUCCESS" and payment.transaction_id != attempt.transaction_id
-        return _drift("wrong_transaction", out_trade_no) if other else "again"
+        return drift("wrong_transaction", out_trade_no) if other else "again"
     if payment.state != "SUCCESS":
         return await _unpaid(session, attempt, payment)
     if payment.fen != attempt.fen:
-        return _drift("wrong_amount", out_trade_no, ours=attempt.fen, provider=payment.fen)
+        return drift("wrong_amount", out_trade_no, ours=attempt.fen, provider=payment.fen)
     taken = select(col(PayAttempt.id)).where(col(PayAttempt.transaction_id) == payment.transaction_id)
     if payment.transaction_id is None or (await session.execute(taken)).first() is not None:
-        return _drift("wrong_transaction", out_trade_no)
+        return drift("wrong_transaction", out_trade_no)
     attempt.state = "SUCCEEDED"
     attempt.transaction_id = payment.transaction_id
     attempt.paid_at = payment.paid_at or now
@@ -180,37 +151,6 @@ async def close_attempts(db: Database, gateway: Gateway, order_no: str, on_settl
     return "paying" if paying else "closed"
 
 
-async def _judge(
-    session: AsyncSession, gateway: Gateway, notice: Notice, on_settled: OnSettled, on_refunded: OnRefunded, now: datetime
-) -> str:
-    resource = notice.resource
-    number = str(resource.get("out_trade_no", ""))[:64]
-    payment = notice.event_type == "TRANSACTION.SUCCESS"
-    if not payment and not notice.event_type.startswith("REFUND."):
-        return "ignored"
-    # A refund's document names no app.
-    if resource.get("mchid") != gateway.merchant or (payment and resource.get("appid") != gateway.app_id):
-        return _drift("wrong_merchant", number)
-    try:
-        if payment:
-            return await settle_attempt(session, number, payment_of(resource), on_settled, now)
-        state = refund_of(resource)
-    except Refusal as refusal:
-        if refusal.code is not Code.GATEWAY:
-            raise
-        return _drift("malformed", number)
-    refund_no = str(resource.get("out_refund_no", ""))[:64]
-    amount: Any = resource.get("amount")
-    query = select(Refund.fen, Refund.total, Refund.out_trade_no).where(col(Refund.out_refund_no) == refund_no)  # type: ignore[call-overload]
-    ours = (await session.execute(query)).first()
-    if ours is None:
-        return _drift("unknown", number, refund=refund_no)
-    told = (amount.get("refund"), amount.get("total"), number) if isinstance(amount, dict) else None
-    if told != tuple(ours):
-        return _drift("wrong_refund", number, refund=refund_no)
-    return (await refund_result(session, refund_no, state, on_refunded, now)).lower()
-
-
 async def _locked(session: AsyncSession, out_trade_no: str) -> tuple[PayAttempt | None, list[PayAttempt]]:
     """The attempt and all attempts of its order, locked in id order."""
     owner = select(col(PayAttempt.order_no)).where(col(PayAttempt.out_trade_no) == out_trade_no).scalar_subquery()
@@ -221,7 +161,7 @@ async def _locked(session: AsyncSession, out_trade_no: str) -> tuple[PayAttempt 
 
 async def _unpaid(session: AsyncSession, attempt: PayAttempt, payment: Payment) -> str:
     if payment.state == "REFUND":  # paid and sent back, and we know of neither
-        return _drift("refunded_elsewhere", attempt.out_trade_no)
+        return drift("refunded_elsewhere", attempt.out_trade_no)
     if payment.state == "USERPAYING":
         return "paying"
     if payment.state in ("NOTPAY", "NOT_FOUND"):
@@ -251,7 +191,7 @@ async def _query(db: Database, gateway: Gateway, out_trade_no: str, on_settled: 
         return await settle_attempt(session, out_trade_no, payment, on_settled, now)
 
 
-def _drift(verdict: str, out_trade_no: str, **facts: object) -> str:
+def drift(verdict: str, out_trade_no: str, **facts: object) -> str:
     """The provider and our books disagree about money: loud, for a person to look at; no state has changed."""
     assert verdict in QUARANTINED
     log.error("drift", what="payment", verdict=verdict, out_trade_no=out_trade_no, **facts)

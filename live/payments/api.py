@@ -7,8 +7,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from live.infra.db import utc_now
-from live.payments.actions import take_notice
 from live.payments.gateway import Forged
 from live.payments.wechatpay import NOTICE_PATH
 
@@ -27,9 +25,8 @@ async def wechat_notice(request: Request) -> JSONResponse:
         raw += chunk
         if len(raw) > NOTICE_BYTES:
             return _answer(413, "TOO_LARGE", "body too large")
-    state = request.state
     try:
-        verdict = await take_notice(state.db, state.gateway, request.headers, bytes(raw), state.on_settled, state.on_refunded, utc_now())
+        verdict = await request.state.notices.take(request.headers, bytes(raw))
     except Forged as error:
         # Not an error of ours: WeChat Pay sends wrong signatures now and then to see whether we check.
         log.info("notice refused", why=str(error))

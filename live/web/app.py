@@ -28,8 +28,9 @@ from live.offers import api as offers
 from live.offers.waitlist import api as waitlist
 from live.orders import api as orders
 from live.orders.actions import payment_arrived
-from live.orders.refunds import refund_done
+from live.orders.refunds import refunds_done
 from live.payments import api as payments
+from live.payments.notices import Notices
 from live.payments.wechatpay import from_settings
 from live.people import api as people
 from live.people.points import api as points
@@ -173,8 +174,7 @@ def make_app(config: Settings) -> Starlette:
                 "wechat": wechat,
                 "may": MAY,
                 "pickup_view": pickup_part(config),
-                "on_settled": payment_arrived,
-                "on_refunded": refund_done,
+                "notices": Notices(db, gateway, payment_arrived, refunds_done),
             }
         finally:
             await wechat.close()
