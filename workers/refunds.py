@@ -21,10 +21,12 @@ from workers.tools import SLICE_SECONDS, Tools
 
 log = structlog.get_logger("worker")
 
-LANES = 4  # one asks the books while another waits for its turns or for the provider
-BATCH = 25  # refunds a lane takes in one transaction: a quarter of a second of turns; all lanes' are within the gateway's connections
+LANES = 4  # one is at the books while others wait for their turns or for the provider
+BATCH = 25  # refunds a lane takes in one transaction: a quarter of a second of turns
 HELD_SECONDS = 30  # longer than the job may take (12 s), the provider's 8 s included
 TURNS = "pace:refund"  # Redis key, gone a second after the last turn
+SOON_SECONDS = 3  # what was just sent is asked about after 2 s, what the provider put off is sent again after less: no sweep is waited for
+LOOK_SECONDS = 0.25
 ERROR_CHARACTERS = 500
 _turn = Script("live.infra", "pace")
 
@@ -32,6 +34,10 @@ _CLAIM = text(
     "UPDATE outbox SET due_at = now() + make_interval(secs => :held) WHERE id IN (SELECT id FROM outbox WHERE kind = 'job'"
     " AND topic = 'refund' AND done_at IS NULL AND due_at <= now() ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED)"
     " RETURNING CAST(payload->>'id' AS bigint) AS refund, id, tries"
+)
+_SOON = text(
+    "SELECT EXISTS (SELECT 1 FROM outbox WHERE kind = 'job' AND topic = 'refund' AND done_at IS NULL"
+    " AND due_at <= now() + make_interval(secs => :soon))"
 )
 _DONE = text("UPDATE outbox SET done_at = now(), error = '' WHERE id = ANY(CAST(:rows AS bigint[]))")
 _WAITS = text(
@@ -44,14 +50,23 @@ _FAILED = text("UPDATE outbox SET tries = tries + 1, error = :error, due_at = :d
 
 
 async def refund_all(tools: Tools, key: str = "") -> bool:
-    """Send what is approved and ask about what was sent, oldest first, until nothing is due. False: the slice is over."""
+    """Send what is approved and ask about what was sent, oldest first, until nothing is due, nor will be soon. False: the slice is over."""
     del key  # one job takes all of them
     end = time.monotonic() + SLICE_SECONDS
-    async with asyncio.TaskGroup() as lanes:
-        tasks = [lanes.create_task(_lane(tools, end)) for _ in range(LANES)]
-    if count := sum(task.result() for task in tasks):
-        log.info("refunds sent or asked about", refunds=count)
-    return time.monotonic() < end
+    count = 0
+    try:
+        while time.monotonic() < end:
+            async with asyncio.TaskGroup() as lanes:
+                tasks = [lanes.create_task(_lane(tools, end)) for _ in range(LANES)]
+            count += sum(task.result() for task in tasks)
+            async with tools.db.begin() as session:
+                if not (await session.execute(_SOON, {"soon": SOON_SECONDS})).scalar_one():
+                    return True
+            await asyncio.sleep(LOOK_SECONDS)
+        return False
+    finally:
+        if count:
+            log.info("refunds sent or asked about", refunds=count)
 
 
 async def turn(tools: Tools) -> None:

@@ -109,6 +109,15 @@ async def house(session: AsyncSession, room_id: str, *entries: Mapping[str, Any]
         await _put(session, Outbox(kind="house", room_id=room_id, payload=payload))
 
 
+async def apart(connection: AsyncConnection, row_id: int) -> None:
+    """Many movements of one row in a row each: one of them cannot be booked, and the others do not wait for it."""
+    query = (
+        "WITH gone AS (DELETE FROM outbox WHERE id = :id RETURNING room_id, payload) INSERT INTO outbox (kind, room_id, payload)"
+        " SELECT 'house', room_id, entry FROM gone, jsonb_array_elements(payload->'many') AS entry"
+    )
+    await connection.execute(text(query), {"id": row_id})
+
+
 async def job(session: AsyncSession, topic: str, key: str, payload: Mapping[str, Any] | None = None, due: datetime | None = None) -> None:
     """Work for a worker. `key` groups what one job takes together (a store, an order, a team)."""
     row = Outbox(kind="job", topic=topic, key=key, payload=dict(payload or {}))

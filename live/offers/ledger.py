@@ -29,9 +29,9 @@ from live.infra.keys import ALIVE, hub_channel, room_key
 from live.offers.catchup import abreast, send
 from live.offers.rebuild import RoomFacts, rebuild, sound
 from live.offers.reservations import CLOSED, Behind, Settled, settle, unsettled
-from live.offers.restock import only_ended, restock
+from live.offers.restock import book_all
 from live.offers.rules import House, Intent
-from live.offers.till import BAD_BATCH, Bar, Booker, Booking, Move, Verdict, book, book_house
+from live.offers.till import BAD_BATCH, Bar, Booker, Booking, Verdict, book
 from live.offers.waitlist.giving import Giving
 
 log = structlog.get_logger("ledger")
@@ -339,11 +339,11 @@ class RoomLedger:
             entries = [House.read(each) for each in payload.get("many", [payload])]
             if any(entry.kind == "RETURN" for entry in entries):
                 await self._drain()  # whoever passed the turnstile before the end is booked before the rest goes back
-            moves = await self._booked_house(entries)
+            moves = await book_all(self.db, self.room, entries, self.hands.bar, utc_now(), Giving(self.hands.bookers))
         except BAD_BATCH as error:
             if "many" in payload:
                 async with self.db.connection() as connection:
-                    await connection.execute(_APART, {"id": row_id})
+                    await outbox.apart(connection, row_id)
                 return False
             self.failures[row_id] = self.failures.get(row_id, 0) + 1
             log.error("house.refused", room=self.room, row=row_id, tries=self.failures[row_id], error=str(error)[:300])
@@ -353,16 +353,6 @@ class RoomLedger:
         self.failures.pop(row_id, None)
         # Not open: lost, or another owner is between the snapshot and the last counter of a rebuild. The row stays until it was seen there.
         return CLOSED not in [await self._abreast(partial(send, self.redis, self.room, move)) for move in moves]
-
-    async def _booked_house(self, entries: Sequence[House]) -> list[Move]:
-        async with self.db.connection() as connection:
-            if len(entries) > 1 and await only_ended(connection, entries):
-                return await restock(connection, entries, utc_now())
-        moves: list[Move] = []
-        for entry in entries:
-            async with self.db.connection() as connection:
-                moves += await book_house(connection, self.room, entry, self.hands.bar, utc_now(), Giving(self.hands.bookers))
-        return moves
 
     async def _park(self, row_id: int, payload: dict[str, Any], error: Exception) -> None:
         facts = orjson.dumps({"row": row_id, "entry": payload, "error": str(error)[:500]}).decode()
@@ -378,10 +368,6 @@ class RoomLedger:
         await asyncio.sleep(0.1)
 
 
-_APART = text(
-    "WITH gone AS (DELETE FROM outbox WHERE id = :id RETURNING room_id, payload) INSERT INTO outbox (kind, room_id, payload)"
-    " SELECT 'house', room_id, entry FROM gone, jsonb_array_elements(payload->'many') AS entry"
-)
 _GONE = text("DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[]))")
 _ROWS = f"SELECT id, kind, key, payload FROM outbox WHERE room_id = :r AND kind <> 'job' ORDER BY id LIMIT {GROUP}"
 

@@ -10,12 +10,27 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from live.infra.db import array
+from live.infra.db import Database, array
 from live.offers.rules import House
-from live.offers.till import ONE, Move, give_rest, rest_is_back
+from live.offers.till import ONE, Bar, Giver, Move, book_house, give_rest, return_rid, seen
 
 
-async def only_ended(connection: AsyncConnection, entries: Sequence[House]) -> bool:
+async def book_all(db: Database, room: str, entries: Sequence[House], bar: Bar, now: datetime, giver: Giver) -> list[Move]:
+    """Book the entries of one row: restocks of ended offers in one transaction, anything else one by one (`till.book_house`).
+
+    Raises what that raises; entries before the one at fault may be booked then.
+    """
+    async with db.connection() as connection:
+        if len(entries) > 1 and await _only_ended(connection, entries):
+            return await _restock(connection, entries, now)
+    moves: list[Move] = []
+    for entry in entries:
+        async with db.connection() as connection:
+            moves += await book_house(connection, room, entry, bar, now, giver)
+    return moves
+
+
+async def _only_ended(connection: AsyncConnection, entries: Sequence[House]) -> bool:
     """Whether these are restocks of ended offers, and nothing else. An offer that has ended stays so."""
     if any(entry.kind != "RESTOCK" or entry.seats for entry in entries):
         return False
@@ -23,7 +38,7 @@ async def only_ended(connection: AsyncConnection, entries: Sequence[House]) -> b
     return (await connection.execute(_OPEN, {"ids": array(offers)})).first() is None
 
 
-async def restock(connection: AsyncConnection, entries: Sequence[House], now: datetime) -> list[Move]:
+async def _restock(connection: AsyncConnection, entries: Sequence[House], now: datetime) -> list[Move]:
     """Book them as `till.book_house` would one after the other, each (rid, offer) once; returns a step per place for the turnstile.
 
     A place where all of them were booked before gets a run of none: the mark the turnstile must have reached (`catchup.abreast`).
@@ -36,8 +51,8 @@ async def restock(connection: AsyncConnection, entries: Sequence[House], now: da
     for (offer, place), back in sorted(places.items()):
         about = {"o": offer, "l": place}
         row = (await connection.execute(ONE, about)).mappings().one()
-        seen = set((await connection.execute(_SEEN, {"o": offer, "rids": array(rid for rid, _, _ in back)})).scalars())
-        fresh = [one for one in back if one[0] not in seen]
+        known = set((await connection.execute(_SEEN, {"o": offer, "rids": array(rid for rid, _, _ in back)})).scalars())
+        fresh = [one for one in back if one[0] not in known]
         if not fresh:
             moves.append(Move(offer, place, int(row["move_no"]), 0, run=0))
             continue
@@ -49,7 +64,7 @@ async def restock(connection: AsyncConnection, entries: Sequence[House], now: da
         await connection.execute(_UNUSED, {"o": offer, **columns})
         gifts = tuple((person, -qty) for _, person, qty in fresh if person)
         moves.append(Move(offer, place, number, total, run=len(fresh), gifts=gifts))
-        if await rest_is_back(connection, offer, place):
+        if await seen(connection, return_rid(offer, place), offer, "RETURN") is not None:
             moves.append(await give_rest(connection, f"restock:{rids[0]}", offer, place, row["sku_id"], now))
     return moves
 
@@ -62,6 +77,6 @@ _MOVED = text(
 )
 _TAKEN = text("UPDATE allotment SET taken = taken - :q, move_no = :n WHERE offer_id = :o AND location = :l")
 _UNUSED = text(
-    "UPDATE quota SET used = used - t.q FROM (SELECT p, sum(q) AS q"
-    " FROM unnest(CAST(:people AS text[]), CAST(:units AS bigint[])) AS u(p, q) GROUP BY p) AS t WHERE quota.offer_id = :o AND quota.person = t.p"
+    "UPDATE quota SET used = used - t.q FROM (SELECT p, sum(q) AS q FROM unnest(CAST(:people AS text[]), CAST(:units AS bigint[]))"
+    " AS u(p, q) GROUP BY p) AS t WHERE quota.offer_id = :o AND quota.person = t.p"
 )

@@ -350,13 +350,10 @@ async def book_house(
         moves.append(move.given(await giver(connection, room, cause, move, fresh, now)) if giver else move)
         if row["phase"] != "ended":
             continue
-        if fresh:
-            # The rest went back already, so what comes now follows it. Before that, buyers in time may still be on their way.
-            due = await rest_is_back(connection, offer, entry.location)
-        else:
-            # Booked before the rest went back, its units went with the rest; booked after, what followed it is in the books.
-            due = await _seen(connection, cause, offer, "RETURN") is not None
-        if due:
+        # The rest went back already, so what comes now follows it; before that, buyers in time may still be on their way. What was booked
+        # before the rest went back went with it; what was booked after has what followed it in the books.
+        follows = return_rid(offer, entry.location) if fresh else cause
+        if await seen(connection, follows, offer, "RETURN") is not None:
             moves.append(await give_rest(connection, cause, offer, entry.location, row["sku_id"], now))
     return moves
 
@@ -364,11 +361,6 @@ async def book_house(
 def return_rid(offer: int, location: str) -> str:
     """The cause of the movement that gives back what is left of an ended offer; booked even when nothing is left, as the mark of it."""
     return f"end:{offer}:{location}"
-
-
-async def rest_is_back(connection: AsyncConnection, offer: int, location: str) -> bool:
-    """Whether an ended offer has given back what was left."""
-    return await _seen(connection, return_rid(offer, location), offer, "RETURN") is not None
 
 
 async def _move(
@@ -413,16 +405,17 @@ class _Number:
     fresh: bool
 
 
-async def _seen(connection: AsyncConnection, rid: str, offer: int, kind: str) -> _Number | None:
+async def seen(connection: AsyncConnection, rid: str, offer: int, kind: str) -> _Number | None:
+    """The movement of this cause, when it is in the books."""
     row = (await connection.execute(_SEEN, {"r": rid, "o": offer, "k": kind})).one_or_none()
     return None if row is None else _Number(int(row[0]), int(row[1]), False)
 
 
 async def _number(connection: AsyncConnection, rid: str, offer: int, place: str, kind: str, qty: int, now: datetime) -> _Number:
     """The movement's number under the allotment's lock; an old one when this cause was booked before."""
-    seen = await _seen(connection, rid, offer, kind)
-    if seen is not None:
-        return seen
+    found = await seen(connection, rid, offer, kind)
+    if found is not None:
+        return found
     insert = text(
         "INSERT INTO movement (offer_id, location, move_no, kind, qty, rid, at)"
         " SELECT :o, :l, move_no + 1, :k, :q, :r, :now FROM allotment WHERE offer_id = :o AND location = :l RETURNING move_no"

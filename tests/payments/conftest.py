@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from live.infra.db import Database, utc_now
 from live.infra.tables import Outbox
 from live.payments import api, keys
 from live.payments.actions import create_attempt, send_attempt
+from live.payments.notices import Notices
 from live.payments.simulator import Simulator, bound, identity, server
 from live.payments.simulator_post import Conditions, Identity
 from live.payments.tables import PayAttempt, PayNotice, Refund
@@ -72,6 +73,7 @@ class World:
     gateway: WechatPay
     http: httpx2.AsyncClient
     wanted: bool = True  # whether orders want the money
+    door: Notices = field(init=False)
 
     async def on_settled(self, session: AsyncSession, attempt: PayAttempt, now: datetime) -> bool:
         """An order becomes paid; kept as a row, so that a rollback takes it along."""
@@ -79,9 +81,10 @@ class World:
             await outbox.job(session, "settled", attempt.order_no)
         return self.wanted
 
-    async def on_refunded(self, session: AsyncSession, refund: Refund, now: datetime) -> None:
-        """An order hears that its money went back."""
-        await outbox.job(session, "refunded", refund.out_refund_no)
+    async def on_refunded(self, session: AsyncSession, refunds: Sequence[Refund], now: datetime) -> None:
+        """Orders hear that their money went back."""
+        for refund in refunds:
+            await outbox.job(session, "refunded", refund.out_refund_no)
 
     async def attempt(self, order: str = "A1001", fen: int = 1990, seconds: float = 600, **other: Any) -> PayAttempt:
         """A committed attempt the provider does not know yet."""
@@ -168,6 +171,7 @@ async def world(database: Database, shop: Path, who: Identity) -> AsyncIterator[
             gateway = from_settings(merchant_settings(shop, url, shop_url))
             assert isinstance(gateway, WechatPay)
             made = World(database, simulator, url, shop_url, gateway, http)
+            made.door = Notices(database, gateway, made.on_settled, made.on_refunded)
             door.state.world = made
             yield made
             await gateway.aclose()
@@ -180,7 +184,7 @@ async def serving_door(door: Starlette) -> AsyncIterator[str]:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             made: World = door.state.world
-            scope.setdefault("state", {}).update(db=made.db, gateway=made.gateway, on_settled=made.on_settled, on_refunded=made.on_refunded)
+            scope.setdefault("state", {}).update(notices=made.door)
         await door(scope, receive, send)
 
     async with serving(app) as url:  # type: ignore[arg-type]
