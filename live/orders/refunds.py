@@ -55,13 +55,15 @@ async def ask_refund(session: AsyncSession, person: str, no: str, reason: str, n
 
 
 async def grant_refund(session: AsyncSession, refund_id: int, now: datetime) -> Refund:
-    """The host agrees: REFUNDING, its ticket goes, the money is sent. One the provider could not carry out (FAILED) is sent again.
+    """The host agrees: REFUNDING, its ticket goes, the money is sent. One the provider could not carry out (FAILED), whoever
+    asked for it, is sent again.
 
     Refusal(NOT_FOUND), (STATE): decided before.
     """
+    refund = await _seen(session, refund_id)
+    if refund.state == "FAILED" and refund.cause in rules.OF_THE_ORDER:
+        return await approve(session, refund_id, now)  # its order has gone on when it was first granted, or owed
     refund = await _asked(session, refund_id)
-    if refund.state == "FAILED":
-        return await approve(session, refund_id, now)  # its order is REFUNDING since it was first granted
     order = await locked(session, refund.order_no)
     # Under the order's lock only: a REQUESTED refund is decided under it, and one that is being sent waits for it.
     refund = await _asked(session, refund_id)
@@ -186,8 +188,15 @@ async def _fail(session: AsyncSession, orders: Sequence[Order], now: datetime) -
 
 async def _asked(session: AsyncSession, refund_id: int) -> Refund:
     """A refund a buyer asked for, as it is now, unlocked."""
+    refund = await _seen(session, refund_id)
+    if refund.cause != "buyer":
+        raise Refusal(Code.NOT_FOUND, what="refund")
+    return refund
+
+
+async def _seen(session: AsyncSession, refund_id: int) -> Refund:
     query = select(Refund).where(col(Refund.id) == refund_id).execution_options(populate_existing=True)
     refund = (await session.execute(query)).scalar_one_or_none()
-    if refund is None or refund.cause != "buyer":
+    if refund is None:
         raise Refusal(Code.NOT_FOUND, what="refund")
     return refund
