@@ -95,7 +95,7 @@ async def _together(
     fresh = set((await session.execute(_KEEP, rows)).scalars())
     query = select(col(PayNotice.id), col(PayNotice.verdict)).where(col(PayNotice.id).in_(notices.keys() - fresh))
     known = {identity: verdict for identity, verdict in (await session.execute(query)).all()} if len(fresh) < len(ids) else {}
-    judged = await _judged(session, gateway, [notices[one] for one in ids if one in fresh], on_refunded, now)
+    judged = await _judged(session, gateway, [notice for one, notice in notices.items() if one in fresh], on_refunded, now)
     await session.execute(_VERDICTS, {"ids": array(judged), "verdicts": array(judged.values())})
     return known | judged
 
