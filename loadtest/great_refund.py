@@ -52,12 +52,12 @@ async def refund(options: argparse.Namespace) -> dict[str, Any]:
             orders = await join(found, offer, options.members, paid=True)
             book = home / "simulator" / "book.sqlite3"
             _lay(book, orders, found)
-            async with _simulator(home, port, options.refunds_per_second):
+            async with _simulator(home, port, options.refunds_per_second) as provider:
                 print(f"{options.members} members have paid; the group ends", flush=True)
-                before, begun = processes.cpu(found.pid), time.monotonic()
+                before, begun = processes.cpu(found.pid, provider), time.monotonic()
                 await boss.post(f"/v1/offers/{offer}/end", {})
                 seconds = await _refunded(found, options.members, begun)
-                used = processes.spent(before, processes.cpu(found.pid))
+                used = processes.spent(before, processes.cpu(found.pid, provider))
             states = await _rows(found, "SELECT state, count(*) FROM orders GROUP BY state")
             [(limited,)] = await _rows(found, "SELECT coalesce(sum(tries), 0) FROM outbox WHERE topic = 'refund'")
             audit = await found.audit()
@@ -77,7 +77,8 @@ def _lay(file: Path, orders: Sequence[str], found: House) -> None:
 
 
 @asynccontextmanager
-async def _simulator(home: Path, port: int, limit: int) -> AsyncIterator[None]:
+async def _simulator(home: Path, port: int, limit: int) -> AsyncIterator[int]:
+    """WeChat Pay; yields its process's id."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("LIVE_")}
     env |= {"LIVE_HOME": str(home), "LIVE_SIMULATOR_PORT": str(port)}
     words = ("-m", "live.payments.simulator", "--refunds-per-second", str(limit))
@@ -90,7 +91,7 @@ async def _simulator(home: Path, port: int, limit: int) -> AsyncIterator[None]:
                     break
                 except OSError:
                     await asyncio.sleep(0.1)
-        yield
+        yield process.pid
     finally:
         if process.returncode is None:
             process.terminate()

@@ -29,7 +29,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from live.infra.db import Database, array, utc_now
-from live.orders.actions import payment_arrived, refund_done
+from live.orders.actions import payment_arrived, refunds_done
 from live.payments.gateway import NoGateway, Notice
 from live.payments.notices import PAID, Notices
 from live.payments.tables import PayAttempt
@@ -73,7 +73,7 @@ class Cashier(Notices):
     """Pays orders as they are told. `commits`: when each was about to be sent, and how many orders were paid after it."""
 
     def __init__(self, db: Database) -> None:
-        super().__init__(db, NoGateway(), self._settled, refund_done)
+        super().__init__(db, NoGateway(), self._settled, refunds_done)
         self.commits: list[tuple[float, int]] = []
         self.verdicts: Counter[str] = Counter()
         self.groups = self.paid = 0
@@ -109,8 +109,9 @@ class Cashier(Notices):
         self._moment = time.monotonic()
         return good
 
-    async def _together(self, notices: Sequence[Notice], now: datetime) -> list[str]:
-        verdicts = await super()._together(notices, now)
+    async def together(self, judge: Any, notices: Sequence[Notice], now: datetime) -> list[str]:
+        """As there, noting the moment."""
+        verdicts = await super().together(judge, notices, now)
         self.groups += 1
         self.paid += verdicts.count("paid")
         self.commits.append((self._moment, self.paid))

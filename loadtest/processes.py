@@ -10,8 +10,8 @@ from pathlib import Path
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
-def cpu(root: int) -> dict[str, float]:
-    """Seconds of processor time so far of the process `root`'s family, by role, and of this process as `load`."""
+def cpu(*roots: int) -> dict[str, float]:
+    """Seconds of processor time so far of the families of these processes, by role, and of this process as `load`."""
     own = resource.getrusage(resource.RUSAGE_SELF)
     found = {"load": own.ru_utime + own.ru_stime}
     parents: dict[int, int] = {}
@@ -23,7 +23,7 @@ def cpu(root: int) -> dict[str, float]:
             parents[int(folder.name)] = int(fields[1])
             spent[int(folder.name)] = (int(fields[11]) + int(fields[12])) / _TICK
     for pid in parents:
-        if _descends(pid, root, parents):
+        if any(_descends(pid, root, parents) for root in roots):
             role = _role(pid)
             found[role] = found.get(role, 0.0) + spent[pid]
     return found
@@ -46,6 +46,8 @@ def _role(pid: int) -> str:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").split()
         if "live.cli" in words:
             return words[words.index("live.cli") + 1]
+        if "live.payments.simulator" in words:
+            return "simulator"
         if "arq" in words:
             return "worker"
         return next((name for name in ("valkey", "redis", "postgres") if words and name in words[0]), "other")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from live.infra.db import Database
+from live.infra.garbage import look_rarely
 from live.infra.observe import set_up_logs
 from live.infra.redis import connect, connect_buying
 from live.offers.ledger import Hands, Ledger
@@ -44,8 +44,7 @@ async def run() -> None:
     db = Database(config.database_url, config.db_pool, idle_ms=1000, ping=False, by_index=True)
     redis = connect(config.redis_url)
     reader = connect_buying(config.redis_url, timeout=5.0)
-    gc.freeze()  # what was imported stays
-    gc.set_threshold(50_000, 20, 50)  # a group makes 10,000 objects and no cycles: looking for them every 700 would be a tenth of its time
+    look_rarely()
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)

@@ -11,6 +11,7 @@ import structlog
 from arq import cron, func
 
 from live.infra import jobs
+from live.infra.garbage import look_rarely
 from live.infra.observe import set_up_logs
 from live.settings import Settings, settings
 from workers import jobs as work
@@ -27,7 +28,12 @@ COMPLETION_SECONDS = 4  # jobs under way may end after SIGTERM: below the 5 s af
 def __getattr__(name: str) -> Any:
     """`WorkerSettings` is made when arq asks for it, so that importing this module reads no environment."""
     if name == "WorkerSettings":
+        with suppress(ImportError):  # arq makes the loop itself, after this
+            import uvloop
+
+            asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
         set_up_logs("worker")
+        look_rarely()
         logging.getLogger("arq.worker").addFilter(_worth_a_line)  # a level would be taken back by arq's own set-up of logs
         return worker_settings(settings())
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

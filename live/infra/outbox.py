@@ -117,9 +117,20 @@ def newest(rows: Sequence[Any]) -> tuple[list[Any], list[int]]:
     return kept, [row.id for row in rows if row.id not in ids]
 
 
-async def house(session: AsyncSession, room_id: str, entry: Mapping[str, Any]) -> None:
-    """A stock movement for the ledger to book in its next group; see `offers.rules.House` for the fields."""
-    await _put(session, Outbox(kind="house", room_id=room_id, payload=dict(entry)))
+async def house(session: AsyncSession, room_id: str, *entries: Mapping[str, Any]) -> None:
+    """Stock movements for the ledger to book in its next group, in one row; see `offers.rules.House` for the fields."""
+    if entries:
+        payload = dict(entries[0]) if len(entries) == 1 else {"many": list(entries)}
+        await _put(session, Outbox(kind="house", room_id=room_id, payload=payload))
+
+
+async def apart(connection: AsyncConnection, row_id: int) -> None:
+    """Many movements of one row in a row each: one of them cannot be booked, and the others do not wait for it."""
+    query = (
+        "WITH gone AS (DELETE FROM outbox WHERE id = :id RETURNING room_id, payload) INSERT INTO outbox (kind, room_id, payload)"
+        " SELECT 'house', room_id, entry FROM gone, jsonb_array_elements(payload->'many') AS entry"
+    )
+    await connection.execute(text(query), {"id": row_id})
 
 
 async def job(

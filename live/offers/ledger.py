@@ -29,8 +29,9 @@ from live.infra.keys import ALIVE, hub_channel, room_key
 from live.offers.catchup import abreast, send
 from live.offers.rebuild import RoomFacts, rebuild, sound
 from live.offers.reservations import CLOSED, Behind, Settled, settle, unsettled
+from live.offers.restock import book_all
 from live.offers.rules import House, Intent
-from live.offers.till import BAD_BATCH, Bar, Booker, Booking, Verdict, book, book_house
+from live.offers.till import BAD_BATCH, Bar, Booker, Booking, Verdict, book
 from live.offers.waitlist.giving import Giving
 
 log = structlog.get_logger("ledger")
@@ -336,14 +337,17 @@ class RoomLedger:
         return applied >= 0
 
     async def _house(self, row_id: int, payload: dict[str, Any]) -> bool:
-        """A movement of the shop. One that can never be booked is parked after some tries, with a drift row, and stops nobody else."""
+        """Movements of the shop. One that can never be booked is parked after some tries, with a drift row, and stops nobody else."""
         try:
-            entry = House.read(payload)
-            if entry.kind == "RETURN":
+            entries = [House.read(each) for each in payload.get("many", [payload])]
+            if any(entry.kind == "RETURN" for entry in entries):
                 await self._drain()  # whoever passed the turnstile before the end is booked before the rest goes back
-            async with self.db.connection() as connection:
-                moves = await book_house(connection, self.room, entry, self.hands.bar, utc_now(), Giving(self.hands.bookers))
+            moves = await book_all(self.db, self.room, entries, self.hands.bar, utc_now(), Giving(self.hands.bookers))
         except BAD_BATCH as error:
+            if "many" in payload:
+                async with self.db.connection() as connection:
+                    await outbox.apart(connection, row_id)
+                return False
             self.failures[row_id] = self.failures.get(row_id, 0) + 1
             log.error("house.refused", room=self.room, row=row_id, tries=self.failures[row_id], error=str(error)[:300])
             if self.failures[row_id] >= PARKED_AFTER:

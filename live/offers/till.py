@@ -277,7 +277,7 @@ class Move:
     """A booked movement of the shop, as the turnstile must apply it; or a `run` of holds that ends with `move_no`.
 
     What came back and went to who waits is one step, so that nobody taps in between: `gifts` (person, units) are holds that follow the
-    movement, `left` is what they leave of it, and `run` counts them too.
+    movement, `left` is what they leave of it, and `run` counts them too. Of a run of restocks they are what each buyer gave back, below 0.
     """
 
     offer: int
@@ -341,23 +341,20 @@ async def book_house(
     moves: list[Move] = []
     for offer, qty in sorted(entry.lines):
         place = {"o": offer, "l": entry.location}
-        row = (await connection.execute(_ONE, place)).mappings().one()
+        row = (await connection.execute(ONE, place)).mappings().one()
         if entry.kind == "RETURN":
-            moves.append(await _return(connection, entry.rid, offer, entry.location, row["sku_id"], now))
+            moves.append(await give_rest(connection, entry.rid, offer, entry.location, row["sku_id"], now))
             continue
         move, fresh = await _move(connection, room, entry, dict(row), qty, bar, now)
         cause = f"{entry.kind.lower()}:{entry.rid}"
         moves.append(move.given(await giver(connection, room, cause, move, fresh, now)) if giver else move)
         if row["phase"] != "ended":
             continue
-        if fresh:
-            # The rest went back already, so what comes now follows it. Before that, buyers in time may still be on their way.
-            due = await _seen(connection, return_rid(offer, entry.location), offer, "RETURN") is not None
-        else:
-            # Booked before the rest went back, its units went with the rest; booked after, what followed it is in the books.
-            due = await _seen(connection, cause, offer, "RETURN") is not None
-        if due:
-            moves.append(await _return(connection, cause, offer, entry.location, row["sku_id"], now))
+        # The rest went back already, so what comes now follows it; before that, buyers in time may still be on their way. What was booked
+        # before the rest went back went with it; what was booked after has what followed it in the books.
+        follows = return_rid(offer, entry.location) if fresh else cause
+        if await seen(connection, follows, offer, "RETURN") is not None:
+            moves.append(await give_rest(connection, cause, offer, entry.location, row["sku_id"], now))
     return moves
 
 
@@ -388,8 +385,9 @@ async def _move(
     return Move(offer, place, number.move_no, qty, entry.person, used, seats), number.fresh
 
 
-async def _return(connection: AsyncConnection, rid: str, offer: int, place: str, sku_id: int | None, now: datetime) -> Move:
-    row = (await connection.execute(_ONE, {"o": offer, "l": place})).mappings().one()
+async def give_rest(connection: AsyncConnection, rid: str, offer: int, place: str, sku_id: int | None, now: datetime) -> Move:
+    """What is free of an ended offer leaves it, and stands in the shop again."""
+    row = (await connection.execute(ONE, {"o": offer, "l": place})).mappings().one()
     free = int(row["total"]) - int(row["taken"])
     number = await _number(connection, rid, offer, place, "RETURN", -free, now)
     if number.fresh:
@@ -407,16 +405,17 @@ class _Number:
     fresh: bool
 
 
-async def _seen(connection: AsyncConnection, rid: str, offer: int, kind: str) -> _Number | None:
+async def seen(connection: AsyncConnection, rid: str, offer: int, kind: str) -> _Number | None:
+    """The movement of this cause, when it is in the books."""
     row = (await connection.execute(_SEEN, {"r": rid, "o": offer, "k": kind})).one_or_none()
     return None if row is None else _Number(int(row[0]), int(row[1]), False)
 
 
 async def _number(connection: AsyncConnection, rid: str, offer: int, place: str, kind: str, qty: int, now: datetime) -> _Number:
     """The movement's number under the allotment's lock; an old one when this cause was booked before."""
-    seen = await _seen(connection, rid, offer, kind)
-    if seen is not None:
-        return seen
+    found = await seen(connection, rid, offer, kind)
+    if found is not None:
+        return found
     insert = text(
         "INSERT INTO movement (offer_id, location, move_no, kind, qty, rid, at)"
         " SELECT :o, :l, move_no + 1, :k, :q, :r, :now FROM allotment WHERE offer_id = :o AND location = :l RETURNING move_no"
@@ -428,7 +427,7 @@ async def _number(connection: AsyncConnection, rid: str, offer: int, place: str,
 _ALLOTMENTS = """SELECT a.offer_id, a.location, a.total, a.taken, a.move_no FROM allotment a
   JOIN unnest(CAST(%s AS bigint[]), CAST(%s AS text[])) AS w(o, l) ON a.offer_id = w.o AND a.location = w.l
   ORDER BY a.offer_id, a.location FOR UPDATE OF a"""
-_ONE = text("""SELECT a.offer_id, a.total, a.taken, a.move_no, o.phase, o.sku_id, o.terms FROM allotment a JOIN offer o ON o.id = a.offer_id
+ONE = text("""SELECT a.offer_id, a.total, a.taken, a.move_no, o.phase, o.sku_id, o.terms FROM allotment a JOIN offer o ON o.id = a.offer_id
   WHERE a.offer_id = :o AND a.location = :l FOR UPDATE OF a""")
 # In the order of OfferFacts' fields.
 _OFFERS = """SELECT o.id, o.room_id, o.kind, o.sku_id, o.hold_seconds, o.per_person, o.terms, t.id, o.phase,

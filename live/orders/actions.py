@@ -18,9 +18,9 @@ from live.infra.db import Database
 from live.orders import rules
 from live.orders.attribution import freeze
 from live.orders.basket import basket_of
-from live.orders.change import hand_over, lines_of, locked, locked_all, move, return_goods, tell, tell_all, units_of_all
+from live.orders.change import hand_over, lines_of, locked, locked_all, move, return_goods, tell, tell_all, units_of
 from live.orders.queries import refund_open, with_open_attempts
-from live.orders.refunds import ask_refund, decline_refund, grant_refund, refund_done, settle_group, settle_team
+from live.orders.refunds import ask_refund, decline_refund, grant_refund, refunds_done, settle_group, settle_team
 from live.orders.tables import Order
 from live.payments.actions import close_attempts, create_attempt, send_attempt
 from live.payments.gateway import Gateway
@@ -32,7 +32,7 @@ from live.promotions.team import actions as teams
 from live.protocol.codes import Code, Refusal
 
 __all__ = [
-    "advance", "ask_refund", "cancel", "decline_refund", "expire_due", "grant_refund", "pay", "payment_arrived", "refund_done",
+    "advance", "ask_refund", "cancel", "decline_refund", "expire_due", "grant_refund", "pay", "payment_arrived", "refunds_done",
     "settle_group", "settle_team",
 ]  # fmt: skip
 
@@ -107,9 +107,9 @@ async def payment_arrived(session: AsyncSession, attempts: Sequence[PayAttempt],
             paid.append(order)
     with session.no_autoflush:  # each order is written once
         await freeze(session, paid)
+        for order in sorted((order for order in paid if order.grant_id is not None), key=lambda order: order.grant_id or 0):
+            await coupons.use(session, order.no)
         for order in paid:
-            if order.grant_id is not None:
-                await coupons.use(session, order.no)
             move(order, "ALLOCATED" if order.team_id is None and order.party_id is None else "GROUP_WAIT")
     await tell_all(session, paid)
     await hand_over(session, [order for order in paid if order.state == "ALLOCATED"])
@@ -120,7 +120,7 @@ async def payment_arrived(session: AsyncSession, attempts: Sequence[PayAttempt],
 
 async def _take_seats(session: AsyncSession, orders: Sequence[Order], now: datetime) -> None:
     """Teams before small teams, each in the order of their ids, as the till locks them."""
-    units = await units_of_all(session, orders) if orders else {}
+    units = await units_of(session, orders) if orders else {}
     seats: dict[int, list[int]] = {}
     for order in orders:
         for offer_id, qty in units[order.no][0].items():
@@ -219,7 +219,7 @@ async def _give_up(session: AsyncSession, order: Order, now: datetime) -> None:
         await coupons.unlock(session, order.no, now)
     if order.party_id is not None:
         await teams.seat_left(session, order.party_id)
-    await return_goods(session, order, "RELEASE")
+    await return_goods(session, [order], "RELEASE")
     await tell(session, order)
 
 

@@ -18,6 +18,7 @@ from live.offers.reservations import record
 from live.offers.rules import rid_of
 from live.orders import actions, attribution, queries
 from live.orders.basket import basket_of
+from live.orders.progress import refund_progress
 from live.orders.refunds import REASON_CHARACTERS
 from live.orders.tables import Order
 from live.payments.tables import Refund
@@ -163,10 +164,11 @@ async def ask_refund(request: Request) -> Response:
 
 
 async def refunds(request: Request) -> Response:
-    """GET /v1/rooms/{room}/refunds → {refunds}, undecided first."""
+    """GET /v1/rooms/{room}/refunds → {refunds, groups, failed, failed_count}: those asked for, undecided first; then `refund_progress`."""
     await security.staff(request, "refund.decide")
+    room = request.path_params["room"]
     async with request.state.db.begin() as session:
-        return _json({"refunds": await queries.asked_refunds(session, request.path_params["room"])})
+        return _json({"refunds": await queries.asked_refunds(session, room), **await refund_progress(session, room)})
 
 
 async def grant(request: Request) -> Response:

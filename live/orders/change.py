@@ -57,7 +57,7 @@ async def tell_all(session: AsyncSession, orders: Sequence[Order]) -> None:
         told = _news(order)
         rooms.setdefault(order.room_id, []).append((order.person, f"order:{order.no}", order.version, view(told)))
     await session.flush()
-    for room, news in rooms.items():
+    for room, news in sorted(rooms.items()):
         await outbox.tell_many(session, room, news)
 
 
@@ -80,13 +80,8 @@ async def lines_of(session: AsyncSession, no: str) -> list[OrderLine]:
     return list((await session.execute(query)).scalars())
 
 
-async def units_of(session: AsyncSession, order: Order) -> tuple[dict[int, int], dict[int, int]]:
-    """Units per offer in the order of their ids: those that are seats of a team, and the others."""
-    return (await units_of_all(session, [order]))[order.no]
-
-
-async def units_of_all(session: AsyncSession, orders: Sequence[Order]) -> dict[str, tuple[dict[int, int], dict[int, int]]]:
-    """As `units_of`, by the orders' numbers; a read, or two if there are seats."""
+async def units_of(session: AsyncSession, orders: Sequence[Order]) -> dict[str, tuple[dict[int, int], dict[int, int]]]:
+    """Units per offer of each order, in the order of offers' ids: those that are seats of a team, and the others. A read, or two."""
     units: dict[str, dict[int, int]] = {order.no: {} for order in orders}
     lines = select(col(OrderLine.order_no), col(OrderLine.offer_id), col(OrderLine.qty)).where(col(OrderLine.order_no).in_(units))
     for no, offer, qty in await session.execute(lines.order_by(col(OrderLine.offer_id))):
@@ -102,17 +97,20 @@ async def units_of_all(session: AsyncSession, orders: Sequence[Order]) -> dict[s
     return found
 
 
-async def return_goods(session: AsyncSession, order: Order, kind: str) -> None:
-    """Ask the ledger to take the order's units back. `RELEASE`: it was never paid; `RESTOCK`: it was refunded.
+async def return_goods(session: AsyncSession, orders: Sequence[Order], kind: str) -> None:
+    """Ask the ledger to take the orders' units back. `RELEASE`: never paid; `RESTOCK`: refunded.
 
-    The order's rid is the cause, so each happens once. Held seats go back with a release only: a paid seat stays paid.
+    An order's rid is the cause, so each happens once. Held seats go back with a release only: a paid seat stays paid.
     """
-    seats, others = await units_of(session, order)
-    for units, seated in ((seats, kind == "RELEASE"), (others, False)):
-        if units:
-            entry = {"kind": kind, "rid": order.rid, "location": order.location, "person": order.person}
-            lines = [[offer, qty] for offer, qty in units.items()]
-            await outbox.house(session, order.room_id, {**entry, "lines": lines, "seats": seated})
+    units, rooms = await units_of(session, orders), {order.room_id: list[dict[str, Any]]() for order in orders}
+    for order in orders:
+        seats, others = units[order.no]
+        entry = {"kind": kind, "rid": order.rid, "location": order.location, "person": order.person}
+        for mine, seated in ((seats, kind == "RELEASE"), (others, False)):
+            if mine:
+                rooms[order.room_id].append({**entry, "lines": [[offer, qty] for offer, qty in mine.items()], "seats": seated})
+    for room, entries in sorted(rooms.items()):
+        await outbox.house(session, room, *entries)
 
 
 async def hand_over(session: AsyncSession, orders: Sequence[Order]) -> None:

@@ -18,7 +18,7 @@ from live.offers.parties.rules import DECIDED
 from live.offers.parties.tables import Party
 from live.offers.tables import Offer, Team
 from live.orders import rules
-from live.orders.change import hand_over, locked, move, return_goods, tell, tell_all
+from live.orders.change import hand_over, locked, locked_all, move, return_goods, tell, tell_all
 from live.orders.tables import Order, OrderLine
 from live.payments.actions import approve, decline, open_refund, open_refunds
 from live.payments.tables import Refund
@@ -55,13 +55,15 @@ async def ask_refund(session: AsyncSession, person: str, no: str, reason: str, n
 
 
 async def grant_refund(session: AsyncSession, refund_id: int, now: datetime) -> Refund:
-    """The host agrees: REFUNDING, its ticket goes, the money is sent. One the provider could not carry out (FAILED) is sent again.
+    """The host agrees: REFUNDING, its ticket goes, the money is sent. One the provider could not carry out (FAILED), whoever
+    asked for it, is sent again.
 
     Refusal(NOT_FOUND), (STATE): decided before.
     """
+    refund = await _seen(session, refund_id)
+    if refund.state == "FAILED" and refund.cause in rules.OF_THE_ORDER:
+        return await approve(session, refund_id, now)  # its order has gone on when it was first granted, or owed
     refund = await _asked(session, refund_id)
-    if refund.state == "FAILED":
-        return await approve(session, refund_id, now)  # its order is REFUNDING since it was first granted
     order = await locked(session, refund.order_no)
     # Under the order's lock only: a REQUESTED refund is decided under it, and one that is being sent waits for it.
     refund = await _asked(session, refund_id)
@@ -86,24 +88,30 @@ async def decline_refund(session: AsyncSession, refund_id: int, now: datetime) -
     return declined
 
 
-async def refund_done(session: AsyncSession, refund: Refund, now: datetime) -> None:
-    """The provider has sent the money. What ends the order gives its goods and its coupon back. A repeat changes nothing."""
-    if refund.cause not in rules.OF_THE_ORDER:
+async def refunds_done(session: AsyncSession, refunds: Sequence[Refund], now: datetime) -> None:
+    """The provider has sent the money. What ends an order gives its goods and its coupon back. A repeat changes nothing."""
+    causes: dict[str, set[str]] = {}
+    for refund in refunds:
+        if refund.cause in rules.OF_THE_ORDER:
+            causes.setdefault(refund.order_no, set()).add(refund.cause)
+    if not causes:
         return
-    order = await locked(session, refund.order_no)
-    mine = or_(col(Refund.state) == "DONE", col(Refund.id) == refund.id)
-    gone = select(func.sum(Refund.fen)).where(col(Refund.order_no) == order.no, col(Refund.cause).in_(rules.OF_THE_ORDER), mine)
-    refunded = int((await session.execute(gone)).scalar_one())
-    ends = refund.cause in rules.WHOLE and order.state == "REFUNDING"
-    if refunded == order.refunded and not ends:
-        return
-    order.refunded = refunded
-    if ends:
+    orders = await locked_all(session, causes)
+    mine = or_(col(Refund.state) == "DONE", col(Refund.id).in_([refund.id for refund in refunds]))
+    gone = select(col(Refund.order_no), func.sum(Refund.fen)).where(
+        col(Refund.order_no).in_(orders), col(Refund.cause).in_(rules.OF_THE_ORDER), mine
+    )
+    refunded = {no: int(fen) for no, fen in (await session.execute(gone.group_by(col(Refund.order_no)))).all()}
+    ended = [order for no, order in orders.items() if order.state == "REFUNDING" and not causes[no].isdisjoint(rules.WHOLE)]
+    changed = [order for no, order in orders.items() if order.refunded != refunded[no] or order in ended]
+    for order in changed:
+        order.refunded = refunded[order.no]
+    for order in ended:
         move(order, "REFUNDED")
-        if order.grant_id is not None:
-            await coupons.give_back(session, order.no, now)
-        await return_goods(session, order, "RESTOCK")
-    await tell(session, order)
+    for order in sorted((order for order in ended if order.grant_id is not None), key=lambda order: order.grant_id or 0):
+        await coupons.give_back(session, order.no, now)
+    await return_goods(session, ended, "RESTOCK")
+    await tell_all(session, changed)
 
 
 async def settle_group(db: Database, offer_id: int, now: datetime, limit: int = 200) -> bool:
@@ -183,8 +191,15 @@ async def _fail(session: AsyncSession, orders: Sequence[Order], now: datetime) -
 
 async def _asked(session: AsyncSession, refund_id: int) -> Refund:
     """A refund a buyer asked for, as it is now, unlocked."""
+    refund = await _seen(session, refund_id)
+    if refund.cause != "buyer":
+        raise Refusal(Code.NOT_FOUND, what="refund")
+    return refund
+
+
+async def _seen(session: AsyncSession, refund_id: int) -> Refund:
     query = select(Refund).where(col(Refund.id) == refund_id).execution_options(populate_existing=True)
     refund = (await session.execute(query)).scalar_one_or_none()
-    if refund is None or refund.cause != "buyer":
+    if refund is None:
         raise Refusal(Code.NOT_FOUND, what="refund")
     return refund

@@ -18,13 +18,13 @@ from sqlmodel import col
 from live.infra.db import Database
 from live.payments import rules
 from live.payments.gateway import Closing, Gateway, Payment
-from live.payments.refunds import OnRefunded, approve, decline, open_refund, open_refunds, refund_attempt, send_refund
+from live.payments.refunds import OnRefunded, approve, decline, open_refund, open_refunds, refund_attempt, send_refunds
 from live.payments.tables import PayAttempt
 from live.protocol.codes import Code, Refusal
 
 __all__ = [
     "OnRefunded", "OnSettled", "approve", "ask_provider", "close_attempts", "create_attempt", "decline", "open_refund", "open_refunds",
-    "send_attempt", "send_refund", "settle_attempt", "settle_attempts",
+    "send_attempt", "send_refunds", "settle_attempt",
 ]  # fmt: skip
 
 # Of each attempt, all of different orders: whether it pays its order.

@@ -1,60 +1,55 @@
-"""The provider's notices: each is booked once, and the same answer is given to every repeat.
+"""The provider's notices: verified, each booked once, and the same answer given to every repeat.
 
 Payments that arrive while others are being booked are booked together next, in one transaction: what a room's payments all wait for (a
-team's row, the disk) is then waited for once, however many pay. A payment that arrives alone waits for nobody.
+team's row, the disk) is then waited for once, however many pay. A payment that arrives alone waits for nobody, for its buyer looks at
+the screen. Notices of refunds come by the thousand when a great group fails, and nobody waits for one: what comes within GATHER_SECONDS
+is booked together. The provider has 5 s of patience, and repeats.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import orjson
 import structlog
 from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from live.infra.db import Database, array
-from live.payments.actions import OnRefunded, OnSettled, drift, settle_attempts
-from live.payments.gateway import Gateway, Notice, Payment
-from live.payments.refunds import refund_result
+from live.infra.gather import Gather
+from live.payments.actions import OnSettled, drift, settle_attempts
+from live.payments.gateway import Gateway, Notice, Payment, RefundState
+from live.payments.refunds import OnRefunded, refund_results
 from live.payments.tables import PayNotice, Refund
 from live.payments.wechatpay import payment_of, refund_of
 from live.protocol.codes import Code, Refusal
 
-MOST = 200  # payments a transaction: the rows they lock are held some 50 ms, and buyers wait for the team's
 PAID = "TRANSACTION.SUCCESS"
+PAYMENTS = 200  # payments a transaction: the rows they lock are held some 50 ms, and buyers wait for the team's
+REFUNDS = 64  # refunds' notices a transaction
+GATHER_SECONDS = 0.1
+LOCKS = ("40", "55")  # SQLSTATE classes of a deadlock and of a row that was not let go: not of a server that is away
 
 log = structlog.get_logger(__name__)
 
-_KEEP = text(
-    "INSERT INTO pay_notice (id, event_type, body, at) SELECT i, e, CAST(b AS jsonb), :now"
-    " FROM unnest(CAST(:ids AS text[]), CAST(:events AS text[]), CAST(:bodies AS text[])) AS t(i, e, b) ORDER BY i"
-    " ON CONFLICT (id) DO NOTHING RETURNING id"
-)
-_JUDGED = text(
-    "UPDATE pay_notice n SET verdict = t.v FROM unnest(CAST(:ids AS text[]), CAST(:verdicts AS text[])) AS t(i, v) WHERE n.id = t.i"
-)
-
-
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    notice: Notice
-    verdict: str | None = None
-    alone: bool = False  # it was in a transaction that failed
+_Told = tuple[Notice, datetime]
+_Judge = Callable[[AsyncSession, Sequence[Notice], datetime], Awaitable[list[str]]]
 
 
 class Notices:
-    """The notices of one process. `on_settled` and `on_refunded` run in the transaction that books them."""
+    """The notice door of one process. `on_settled` and `on_refunded` run in the transaction that books what they are told of."""
 
     def __init__(self, db: Database, gateway: Gateway, on_settled: OnSettled, on_refunded: OnRefunded) -> None:
         self.db, self.gateway, self.on_settled, self.on_refunded = db, gateway, on_settled, on_refunded
-        self._turn = asyncio.Lock()
-        self._waiting: list[_Waiting] = []
+        # A refund's row is locked before its order, an order before its refund is opened: never both kinds in one transaction.
+        self._payments: Gather[_Told, str] = Gather(partial(self._book, self._paid), 0.0, PAYMENTS)
+        self._refunds: Gather[_Told, str] = Gather(partial(self._book, self._refunded), GATHER_SECONDS, REFUNDS)
 
     async def take(self, headers: Mapping[str, str], raw: bytes, now: datetime) -> str:
         """Book a notice as it arrived; returns the verdict that is kept with it, the same one for every repeat.
@@ -64,38 +59,22 @@ class Notices:
         return await self.book(self.gateway.open_notice(headers, raw), now)
 
     async def book(self, notice: Notice, now: datetime) -> str:
-        """As `take`, once it is known to be the provider's."""
-        if notice.event_type != PAID:  # a refund's row is locked before its order: not among payments, which lock orders
-            return (await self._together([notice], now))[0]
-        mine = _Waiting(notice)
-        self._waiting.append(mine)
-        try:
-            async with self._turn:
-                if mine.verdict is None and not mine.alone:
-                    await self._next(now)
-                if mine.verdict is None:
-                    mine.verdict = (await self._together([notice], now))[0]
-        finally:
-            self._waiting.remove(mine)
-        return mine.verdict
+        """As `take`, once it is known to be the provider's. It is booked although its caller may go."""
+        return await (self._refunds if notice.event_type.startswith("REFUND.") else self._payments)((notice, now))
 
-    async def _next(self, now: datetime) -> None:
-        """Book whoever waits. If that fails each does it alone when its turn comes, so that one's fault is nobody else's."""
-        group = [one for one in self._waiting if one.verdict is None and not one.alone][:MOST]
-        if len(group) == 1:
-            return
+    async def _book(self, judge: _Judge, told: Sequence[_Told]) -> list[str | Exception]:
+        """A verdict for each, booked together; where that fails one by one, so that one's fault is nobody else's."""
         try:
-            verdicts = await self._together([one.notice for one in group], now)
-        except Exception:  # whatever it is, it is somebody's, who will meet it again alone
-            log.exception("notices booked one by one", notices=len(group))
-            for one in group:
-                one.alone = True
-            return
-        for one, verdict in zip(group, verdicts, strict=True):
-            one.verdict = verdict
+            verdicts: list[str | Exception] = [*await self.together(judge, [notice for notice, _ in told], max(at for _, at in told))]
+        except Exception as error:  # whatever it is, it is somebody's, who will meet it again alone
+            if len(told) == 1 or _away(error):
+                return [error] * len(told)
+            log.exception("notices booked one by one", notices=len(told))
+            return [verdict for one in told for verdict in await self._book(judge, [one])]
+        return verdicts
 
-    async def _together(self, notices: Sequence[Notice], now: datetime) -> list[str]:
-        """In one transaction. Repeats that arrive elsewhere at the same time wait here for the first one's commit."""
+    async def together(self, judge: _Judge, notices: Sequence[Notice], now: datetime) -> list[str]:
+        """Their verdicts, in one transaction. Repeats that arrive elsewhere at the same time wait here for the first one's commit."""
         first: dict[str, Notice] = {}
         for notice in notices:
             first.setdefault(notice.id, notice)
@@ -108,7 +87,7 @@ class Notices:
         async with self.db.begin() as session:
             kept = set((await session.execute(_KEEP, rows | {"now": now})).scalars())
             fresh = [notice for notice in first.values() if notice.id in kept]
-            verdicts = dict(zip([notice.id for notice in fresh], await self._judge(session, fresh, now), strict=True))
+            verdicts = dict(zip([notice.id for notice in fresh], await judge(session, fresh, now) if fresh else [], strict=True))
             if fresh:
                 await session.execute(_JUDGED, {"ids": array(verdicts), "verdicts": array(verdicts.values())})
             if known := first.keys() - verdicts.keys():
@@ -116,54 +95,70 @@ class Notices:
                 verdicts |= {row.id: row.verdict for row in await session.execute(query)}
         return [verdicts[notice.id] for notice in notices]
 
-    async def _judge(self, session: AsyncSession, notices: Sequence[Notice], now: datetime) -> list[str]:
-        verdicts = [""] * len(notices)
-        payments: list[tuple[int, str, Payment]] = []
-        for place, notice in enumerate(notices):
-            number = str(notice.resource.get("out_trade_no", ""))[:64]
-            found = self._payment(notice, number) if notice.event_type == PAID else await self._other(session, notice, number, now)
-            if isinstance(found, Payment):
-                payments.append((place, number, found))
-            else:
-                verdicts[place] = found
-        if payments:
-            settled = await settle_attempts(session, [(number, one) for _, number, one in payments], self.on_settled, now)
-            for (place, _, _), verdict in zip(payments, settled, strict=True):
-                verdicts[place] = verdict
-        return verdicts
+    async def _paid(self, session: AsyncSession, notices: Sequence[Notice], now: datetime) -> list[str]:
+        """Judge payments, and whatever else the provider may say."""
+        found = [self._payment(notice) if notice.event_type == PAID else "ignored" for notice in notices]
+        payments = [(_number(notices[n], "out_trade_no"), one) for n, one in enumerate(found) if isinstance(one, Payment)]
+        settled = iter(await settle_attempts(session, payments, self.on_settled, now) if payments else [])
+        return [next(settled) if isinstance(one, Payment) else one for one in found]
 
-    def _payment(self, notice: Notice, number: str) -> Payment | str:
-        resource = notice.resource
-        if (resource.get("mchid"), resource.get("appid")) != (self.gateway.merchant, self.gateway.app_id):
+    def _payment(self, notice: Notice) -> Payment | str:
+        number = _number(notice, "out_trade_no")
+        if (notice.resource.get("mchid"), notice.resource.get("appid")) != (self.gateway.merchant, self.gateway.app_id):
             return drift("wrong_merchant", number)
         try:
-            return payment_of(resource)
+            return payment_of(notice.resource)
         except Refusal as refusal:
             return _malformed(refusal, number)
 
-    async def _other(self, session: AsyncSession, notice: Notice, number: str, now: datetime) -> str:
-        resource = notice.resource
-        if not notice.event_type.startswith("REFUND."):
-            return "ignored"
-        if resource.get("mchid") != self.gateway.merchant:  # a refund's document names no app
-            return drift("wrong_merchant", number)
+    async def _refunded(self, session: AsyncSession, notices: Sequence[Notice], now: datetime) -> list[str]:
+        """Judge what is said of refunds."""
+        numbers = [_number(notice, "out_refund_no") for notice in notices]
+        query = select(Refund.out_refund_no, Refund.fen, Refund.total, Refund.out_trade_no)  # type: ignore[call-overload]
+        rows = (await session.execute(query.where(col(Refund.out_refund_no).in_(numbers)))).all()
+        ours = {row[0]: tuple(row[1:]) for row in rows}
+        found = [self._refund(notice, ours.get(number)) for notice, number in zip(notices, numbers, strict=True)]
+        told = [(number, one) for number, one in zip(numbers, found, strict=True) if isinstance(one, RefundState)]
+        states = await refund_results(session, told, self.on_refunded, now)
+        return [one if isinstance(one, str) else states[number].lower() for number, one in zip(numbers, found, strict=True)]
+
+    def _refund(self, notice: Notice, ours: tuple[Any, ...] | None) -> RefundState | str:
+        trade, amount = _number(notice, "out_trade_no"), notice.resource.get("amount")
+        if notice.resource.get("mchid") != self.gateway.merchant:  # a refund's document names no app
+            return drift("wrong_merchant", trade)
         try:
-            state = refund_of(resource)
+            state = refund_of(notice.resource)
         except Refusal as refusal:
-            return _malformed(refusal, number)
-        refund_no = str(resource.get("out_refund_no", ""))[:64]
-        amount: Any = resource.get("amount")
-        query = select(Refund.fen, Refund.total, Refund.out_trade_no).where(col(Refund.out_refund_no) == refund_no)  # type: ignore[call-overload]
-        ours = (await session.execute(query)).first()
+            return _malformed(refusal, trade)
         if ours is None:
-            return drift("unknown", number, refund=refund_no)
-        told = (amount.get("refund"), amount.get("total"), number) if isinstance(amount, dict) else None
-        if told != tuple(ours):
-            return drift("wrong_refund", number, refund=refund_no)
-        return (await refund_result(session, refund_no, state, self.on_refunded, now)).lower()
+            return drift("unknown", trade, refund=_number(notice, "out_refund_no"))
+        if not isinstance(amount, dict) or (amount.get("refund"), amount.get("total"), trade) != ours:
+            return drift("wrong_refund", trade, refund=_number(notice, "out_refund_no"))
+        return state
+
+
+def _away(error: Exception) -> bool:
+    """Whether the database is away or busy: the provider repeats them all, and one by one each would wait for it."""
+    state = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+    return isinstance(error, PoolTimeoutError) or (isinstance(error, OperationalError) and not state.startswith(LOCKS))
 
 
 def _malformed(refusal: Refusal, number: str) -> str:
     if refusal.code is not Code.GATEWAY:
         raise refusal
     return drift("malformed", number)
+
+
+def _number(notice: Notice, name: str) -> str:
+    return str(notice.resource.get(name, ""))[:64]
+
+
+# In the order of their ids, so that two groups with the same repeats cannot wait for each other.
+_KEEP = text(
+    "INSERT INTO pay_notice (id, event_type, body, at) SELECT i, e, CAST(b AS jsonb), :now"
+    " FROM unnest(CAST(:ids AS text[]), CAST(:events AS text[]), CAST(:bodies AS text[])) AS t(i, e, b) ORDER BY i"
+    " ON CONFLICT (id) DO NOTHING RETURNING id"
+)
+_JUDGED = text(
+    "UPDATE pay_notice n SET verdict = t.v FROM unnest(CAST(:ids AS text[]), CAST(:verdicts AS text[])) AS t(i, v) WHERE n.id = t.i"
+)

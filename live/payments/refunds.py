@@ -1,15 +1,17 @@
 """Money that goes back: opened by a cause, approved, sent under a number derived from it, done when the provider says so.
 
-Locks are taken in the order attempts, order, the order's refund queue (`_queue`), refund row.
+Locks are taken in the order attempts, order, the order's refund queue (`_queue`), refund row; rows of many refunds in the order of ids.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
 import structlog
-from sqlalchemy import ARRAY, Text, bindparam, func, select, text
+from sqlalchemy import ARRAY, ColumnElement, Text, bindparam, func, select, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -20,7 +22,7 @@ from live.payments.gateway import Gateway, RefundState
 from live.payments.tables import PayAttempt, Refund
 from live.protocol.codes import Code, Refusal
 
-OnRefunded = Callable[[AsyncSession, Refund, datetime], Awaitable[None]]
+OnRefunded = Callable[[AsyncSession, Sequence[Refund], datetime], Awaitable[None]]
 Turn = Callable[[], Awaitable[None]]
 _QUEUES = text(  # in one order, so that two batches cannot wait for each other
     "SELECT pg_advisory_xact_lock(hashtextextended('refund:' || no, 0)) FROM unnest(:orders) WITH ORDINALITY AS t(no, n) ORDER BY n"
@@ -113,64 +115,99 @@ async def decline(session: AsyncSession, refund_id: int, now: datetime) -> Refun
     return refund
 
 
-async def send_refund(
-    db: Database, gateway: Gateway, refund_id: int, on_refunded: OnRefunded, now: datetime, turn: Turn | None = None
-) -> str:
-    """Send an APPROVED refund, or ask what became of a SENT one; returns its state. Safe to repeat and to run twice at once.
+async def send_refunds(
+    db: Database, gateway: Gateway, refund_ids: Collection[int], on_refunded: OnRefunded, now: datetime, turn: Turn | None = None
+) -> dict[int, str | Refusal | SQLAlchemyError]:
+    """Send these where they are APPROVED, ask what became of them where they are SENT, side by side; returns the state of each.
 
-    `turn` is awaited before money is asked to move: the provider refuses more than so many refunds a second.
-    Raises Refusal(GATEWAY) when the provider gives no answer: the refund stays SENT and is due again at `due_at`.
+    Safe to repeat and to run twice at once. `turn` is awaited before money is asked to move: the provider refuses more than so many refunds
+    a second. Refusal(GATEWAY) in place of a state: the provider gave no answer. What failed stays SENT and is due again at its `due_at`.
     """
     async with db.begin() as session:
-        refund = await _found(session, refund_id, lock=True)
-        if refund.state not in ("APPROVED", "SENT"):
-            return refund.state
-        asked_before = refund.state == "SENT"
-        if not asked_before:
-            _become(refund, "SENT")
-        refund.due_at = now + rules.refund_wait(now - refund.created_at)
-    # Committed before the call: whatever happens now, the row says that the provider may have it.
-    result = RefundState("NOT_FOUND")
-    if asked_before:
-        result = await gateway.query_refund(refund.out_refund_no)
-    if result.state == "NOT_FOUND":
+        found = await _rows(session, col(Refund.id).in_(refund_ids))
+        outcome: dict[int, str | Refusal | SQLAlchemyError] = dict.fromkeys(refund_ids, Refusal(Code.NOT_FOUND))
+        outcome |= {refund.id or 0: refund.state for refund in found}
+        going = [refund for refund in found if refund.state in ("APPROVED", "SENT")]
+        for refund in going:
+            refund.due_at = now + rules.refund_wait(now - refund.created_at)
+            if refund.state == "APPROVED":
+                _become(refund, "SENT")
+    # Committed before the calls: whatever happens now, the rows say that the provider may have them.
+    calls = [_called(gateway, refund, outcome[refund.id or 0] == "SENT", turn) for refund in going]
+    answers = list(zip(going, await asyncio.gather(*calls), strict=True))
+    outcome |= {refund.id or 0: answer for refund, answer in answers if isinstance(answer, Refusal)}
+    told = {refund.out_refund_no: (refund.id or 0, answer) for refund, answer in answers if isinstance(answer, RefundState)}
+    booked = await _booked(db, [(no, answer) for no, (_, answer) in told.items()], on_refunded, now)
+    return outcome | {told[no][0]: state for no, state in booked.items()}
+
+
+async def _booked(
+    db: Database, told: Sequence[tuple[str, RefundState]], on_refunded: OnRefunded, now: datetime
+) -> dict[str, str | Refusal | SQLAlchemyError]:
+    """`refund_results` in one transaction; when that fails in one each, so that none keeps the others from it."""
+    try:
+        async with db.begin() as session:
+            return {**await refund_results(session, told, on_refunded, now)}
+    except (Refusal, SQLAlchemyError) as error:
+        if len(told) == 1:
+            return {told[0][0]: error}
+    alone = [await _booked(db, [each], on_refunded, now) for each in told]
+    return {no: state for one in alone for no, state in one.items()}
+
+
+async def _called(gateway: Gateway, refund: Refund, asked_before: bool, turn: Turn | None) -> RefundState | Refusal:
+    """What the provider says of it, once it has it."""
+    try:
+        if asked_before:
+            result = await gateway.query_refund(refund.out_refund_no)
+            if result.state != "NOT_FOUND":
+                return result
         if turn is not None:
             await turn()
-        result = await gateway.refund(
+        return await gateway.refund(
             out_trade_no=refund.out_trade_no,
             out_refund_no=refund.out_refund_no,
             fen=refund.fen,
             total=refund.total,
             reason=refund.reason,
         )
-    async with db.begin() as session:
-        return await refund_result(session, refund.out_refund_no, result, on_refunded, now)
+    except Refusal as refusal:
+        return refusal
 
 
-async def refund_result(session: AsyncSession, out_refund_no: str, result: RefundState, on_refunded: OnRefunded, now: datetime) -> str:
-    """Book what the provider says of a refund; returns its state, `unknown` when it is not ours. DONE happens once."""
-    query = select(Refund).where(col(Refund.out_refund_no) == out_refund_no).with_for_update()
-    refund = (await session.execute(query.execution_options(populate_existing=True))).scalar_one_or_none()
-    if refund is None:
-        return "unknown"
-    if result.state in ("PROCESSING", "NOT_FOUND"):
-        return refund.state
-    following = "DONE" if result.state == "SUCCESS" else "FAILED"
-    if refund.state == following:
-        return refund.state
-    if not rules.refund_may(refund.state, following):
-        log.error("drift", what="refund", refund=out_refund_no, ours=refund.state, provider=result.state)
-        return refund.state
-    _become(refund, following)
-    refund.provider_id = result.provider_id or refund.provider_id
-    if following == "FAILED":  # closed, or the payer's account does not take it: a person must look at the merchant's site
-        log.error("refund failed", refund=out_refund_no, provider=result.state)
-        await session.flush()
-        return refund.state
-    refund.done_at = now
+async def refund_results(
+    session: AsyncSession, told: Sequence[tuple[str, RefundState]], on_refunded: OnRefunded, now: datetime
+) -> dict[str, str]:
+    """Book what the provider says of refunds (out_refund_no, in this order); returns the state of each of ours. DONE happens once."""
+    refunds = {refund.out_refund_no: refund for refund in await _rows(session, col(Refund.out_refund_no).in_({no for no, _ in told}))}
+    done = []
+    for no, result in told:
+        refund = refunds.get(no)
+        if refund is None or result.state in ("PROCESSING", "NOT_FOUND"):
+            continue
+        following = "DONE" if result.state == "SUCCESS" else "FAILED"
+        if refund.state == following:
+            continue
+        if not rules.refund_may(refund.state, following):
+            log.error("drift", what="refund", refund=no, ours=refund.state, provider=result.state)
+            continue
+        _become(refund, following)
+        refund.provider_id = result.provider_id or refund.provider_id
+        if following == "FAILED":  # closed, or the payer's account does not take it: a person must look at the merchant's site
+            log.error("refund failed", refund=no, provider=result.state)
+        else:
+            refund.done_at = now
+            done.append(refund)
     await session.flush()
-    await on_refunded(session, refund, now)
-    return refund.state
+    if done:
+        await on_refunded(session, done, now)
+    return {no: refund.state for no, refund in refunds.items()}
+
+
+async def _rows(session: AsyncSession, which: ColumnElement[bool]) -> list[Refund]:
+    """Refunds as they are now, locked in the order of their ids."""
+    query = select(Refund).where(which).order_by(col(Refund.id)).with_for_update().execution_options(populate_existing=True)
+    return list((await session.execute(query)).scalars())
 
 
 async def _queue(session: AsyncSession, order_no: str) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
+from live.infra.garbage import look_rarely
 from live.payments import keys
 from live.payments.simulator_book import Book
 from live.payments.simulator_pages import Pages
@@ -117,7 +118,14 @@ def main(arguments: list[str] | None = None) -> None:
         listening = bound(mine.host, mine.simulator_port)
     except OSError as error:
         sys.exit(f"The WeChat simulator cannot listen on {mine.host}:{mine.simulator_port}: {error.strerror}. Set LIVE_SIMULATOR_PORT.")
-    asyncio.run(_serve(who, conditions, home / "simulator" / "book.sqlite3", listening))
+    look_rarely()
+    serving = _serve(who, conditions, home / "simulator" / "book.sqlite3", listening)
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(serving)
+    else:
+        uvloop.run(serving)
 
 
 async def _serve(who: Identity, conditions: Conditions, file: Path, listening: socket.socket) -> None:

@@ -24,7 +24,7 @@ from live.settings import Settings
 
 NOTICE_PATH = "/v1/wechat/pay/notice"
 TIMEOUT_SECONDS = 8.0  # a buyer waits behind it; WeChat Pay answers within one or two
-CONNECTIONS = 20  # enough for 100 refunds/s at 200 ms each
+CONNECTIONS = 20  # enough for 100 refunds/s at 200 ms each; every request looks at all of them
 ANSWER_BYTES = 256 * 1024  # the largest answer is a few KiB
 DESCRIPTION_BYTES = 127  # WeChat Pay's limit
 CHINA = timezone(timedelta(hours=8))

@@ -28,7 +28,7 @@ from live.offers import api as offers
 from live.offers.waitlist import api as waitlist
 from live.orders import api as orders
 from live.orders.actions import payment_arrived
-from live.orders.refunds import refund_done
+from live.orders.refunds import refunds_done
 from live.payments import api as payments
 from live.payments.notices import Notices
 from live.payments.wechatpay import from_settings
@@ -174,7 +174,7 @@ def make_app(config: Settings) -> Starlette:
                 "wechat": wechat,
                 "may": MAY,
                 "pickup_view": pickup_part(config),
-                "notices": Notices(db, gateway, payment_arrived, refund_done),
+                "notices": Notices(db, gateway, payment_arrived, refunds_done),
             }
         finally:
             await wechat.close()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
+from live.infra.garbage import look_rarely
 from live.infra.observe import set_up_logs
 from live.settings import settings
 from live.web.app import make_app
@@ -44,6 +45,7 @@ async def _serve() -> None:
 def serve() -> None:
     """Serve until SIGTERM or SIGINT."""
     set_up_logs("web")
+    look_rarely()
     try:
         import uvloop
     except ImportError:

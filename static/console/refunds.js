@@ -5,6 +5,7 @@ import { refused, toast } from "/static/shared/toast.js";
 import { confirm } from "/static/shared/dialog.js";
 import { Button } from "/static/shared/parts.js";
 import { maybe } from "/static/login/forms.js";
+import { OwedAll } from "./owed.js";
 
 export const OPEN = "REQUESTED";
 const TONE = { DECLINED: "", DONE: "chip-good", FAILED: "chip-bad" };
@@ -46,7 +47,8 @@ export function Refunds({ studio, may }) {
   return html`<section class="panel refunds" aria-label=${t("console.refunds")}>
     <div class="panel-head"><h2>${t("console.refunds")} ${open.length > 0 && html`<span class="chip chip-accent num">${open.length}</span>`}</h2></div>
     <div class="panel-body">
-      ${!open.length && !rest.length && html`<p class="muted small panel-none">${t("console.no_refunds")}</p>`}
+      <${OwedAll} studio=${studio} may=${may} />
+      ${!open.length && !rest.length && !studio.owed.length && !studio.unpaid.length && html`<p class="muted small panel-none">${t("console.no_refunds")}</p>`}
       <ul class="refund-list">${[...open, ...rest].map((one) => html`<${Refund} key=${one.id} studio=${studio} refund=${one} may=${may} />`)}</ul>
     </div>
   </section>`;

@@ -8,6 +8,7 @@ import { Key } from "./keys.js";
 import { Cue } from "./run-cue.js";
 import { Draws } from "./open-giveaway.js";
 import { TeamCounts } from "./open-team.js";
+import { Owed } from "./owed.js";
 
 const FACES = { coupon: "console.coupon_sign", packet: "console.packet_sign" }; // of what is claimed, and has no picture, price or payment
 const LOW = 0.2; // of the total: below this a store's stock is marked
@@ -113,6 +114,7 @@ function Card({ studio, offer, at, pinned, may, onStock, onPrice, onTime, onVoid
     <${Count} offer=${offer} whole=${!may.run} />
     ${offer.team && html`<${Team} team=${offer.team} tiers=${offer.tiers} fen=${offer.team.fen ?? offer.fen} />`}
     ${offer.teams && html`<${TeamCounts} studio=${studio} offer=${offer} />`}
+    ${studio.owed.filter((one) => one.offer === offer.id).map((one) => html`<${Owed} key=${one.cause} one=${one} />`)}
     <${Places} offer=${offer} stores=${studio.place.stores} />
     ${may.run && open && html`<div class="offer-acts">
       <${Button} kind=${pinned ? "btn-soft" : ""} onPress=${() => pinTo(studio, pinned ? null : offer.id)}>${t(pinned ? "console.unpin" : "console.pin")}<//>

@@ -5,6 +5,7 @@ import { LiveRoom } from "/static/sdk/live.js";
 import { doors } from "/static/login/session.js";
 import { toast } from "/static/shared/toast.js";
 import { gauged } from "./gauge.js";
+import { going } from "./owed.js";
 import { RunSheet } from "./run-sheet.js";
 
 const FIGURES = 3_000; // ms between two askings for the figures
@@ -33,6 +34,9 @@ export class Studio extends Listeners {
     this.figuresAt = 0;
     this.figuresError = null;
     this.refunds = [];
+    this.owed = []; // what groups owe: {offer, cause, total, done, failed, fen, done_fen}
+    this.unpaid = []; // refunds the provider did not carry out, the first of `unpaidCount`
+    this.unpaidCount = 0;
     this.samples = []; // {at, viewers, orders}
     this.rtt = null;
     this.timers = {};
@@ -48,7 +52,7 @@ export class Studio extends Listeners {
     this.#turn("figures", FIGURES, () => this.askFigures());
     this.#turn("offers", OFFERS, () => this.askOffers());
     this.#turn("run", RUN_SHEET, () => this.run.ask());
-    this.#turn("refunds", 2 * FIGURES, () => this.askRefunds());
+    this.#turn("refunds", () => (this.owed.some(going) ? SOON : 2 * FIGURES), () => this.askRefunds());
   }
 
   async #token(anew) {
@@ -67,6 +71,7 @@ export class Studio extends Listeners {
     if (type === "comment.withdrawn") this.#withdrawn(body.id);
     else if (type.startsWith("offer.") || type.startsWith("sale.") || type === "team.done") this.askOffers();
     if (this.may.run && /^(offer|room)\.(opened|closed|pinned)$/.test(type)) this.run.ask();
+    if (type === "team.done") this.askRefunds();
     if (Date.now() - this.figuresAt > SOON) this.askFigures();
   }
 
@@ -100,7 +105,8 @@ export class Studio extends Listeners {
   #turn(name, every, act) {
     const go = async () => {
       await act();
-      this.timers[name] = setTimeout(go, document.hidden ? every * 4 : every);
+      const pause = typeof every === "function" ? every() : every;
+      this.timers[name] = setTimeout(go, document.hidden ? pause * 4 : pause);
     };
     go();
   }
@@ -139,7 +145,8 @@ export class Studio extends Listeners {
   async askRefunds() {
     if (!this.may.run) return;
     try {
-      this.refunds = (await doors.get(`${this.path}/refunds`)).refunds;
+      const { refunds, groups, failed, failed_count: unpaidCount } = await doors.get(`${this.path}/refunds`);
+      Object.assign(this, { refunds, owed: groups, unpaid: failed, unpaidCount });
       this.draw();
     } catch {
       /* asked again soon; the list says nothing newer than it is */

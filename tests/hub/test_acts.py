@@ -25,7 +25,6 @@ from live.offers.actions import add_stock, clear_shelf
 from live.offers.waitlist import actions as waitlist
 from live.orders import actions as orders
 from live.payments.actions import ask_provider
-from live.payments.refunds import send_refund
 from live.pickup.handoff import handoff
 from live.promotions.coupon.actions import end_coupon
 from live.promotions.coupon.voiding import void_coupon
@@ -39,6 +38,7 @@ from tests.hub.conftest import House
 from tests.hub.crowd import Viewer, until
 from tests.offers.shop import coupon, group, sale
 from tests.orders.stage import Provider, after
+from tests.payments.due import send_refund
 
 LIVE = Path(live.__file__).parent
 TELLS = {"act", "own", "own_many", "count", "house"}  # verbs of live/infra/outbox.py that reach a room
@@ -150,7 +150,7 @@ class Show:
         await self.act(orders.ask_refund, person, no, "too many", utc_now())
         refund = int(await self.one("SELECT id FROM refund WHERE order_no = :n AND cause = 'buyer'", n=no))
         await self.act(orders.grant_refund, refund, utc_now())
-        await send_refund(self.db, self.provider, refund, orders.refund_done, utc_now())
+        await send_refund(self.db, self.provider, refund, orders.refunds_done, utc_now())
         await self.look()
 
     async def one(self, query: str, **values: Any) -> Any:

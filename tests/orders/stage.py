@@ -185,10 +185,13 @@ class Shop:
         async with self.db.connection() as connection:
             query = select(col(Outbox.id), col(Outbox.payload)).where(col(Outbox.kind) == "house").order_by(col(Outbox.id))
             rows = (await connection.execute(query)).all()
+            booked = 0
             for row in rows:
-                await book_house(connection, ROOM, House.read(row.payload), bar, NOW)
+                for entry in row.payload.get("many", [row.payload]):
+                    booked += 1
+                    await book_house(connection, ROOM, House.read(entry), bar, NOW)
                 await connection.execute(text("DELETE FROM outbox WHERE id = :i"), {"i": row.id})
-        return len(rows)
+        return booked
 
     async def order(self, no: str) -> Order:
         """An order as it is now."""

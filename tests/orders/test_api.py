@@ -22,7 +22,7 @@ from live.infra.keys import room_key
 from live.infra.security import COOKIE, Tokens
 from live.offers.rules import rid_of
 from live.orders import api
-from live.orders.actions import payment_arrived, refund_done
+from live.orders.actions import payment_arrived, refunds_done
 from live.payments import api as payments
 from live.payments import keys
 from live.payments.notices import Notices
@@ -51,7 +51,7 @@ class Doors:
         self.tokens = Tokens(SECRET)
         self.state: dict[str, Any] = {
             "db": shop.db, "redis": redis, "settings": settings, "tokens": self.tokens, "gateway": shop.provider, "may": MAY,
-            "pickup_view": desk, "notices": Notices(shop.db, shop.provider, payment_arrived, refund_done),
+            "pickup_view": desk, "notices": Notices(shop.db, shop.provider, payment_arrived, refunds_done),
         }  # fmt: skip
         self._app = Starlette(routes=[*api.routes, *payments.routes], exception_handlers={Refusal: refused})
         transport = httpx2.ASGITransport(app=self)
@@ -216,7 +216,7 @@ async def test_a_coupon_a_payment_at_the_simulator_and_its_notice_allocate_the_o
         url = await _served(stack, simulator.app)
         gateway = from_settings(_merchant(home, url, shop_url))
         stack.push_async_callback(gateway.aclose)
-        doors.state |= {"gateway": gateway, "notices": Notices(doors.shop.db, gateway, payment_arrived, refund_done)}
+        doors.state |= {"gateway": gateway, "notices": Notices(shop.db, gateway, payment_arrived, refunds_done)}
         no, grant = await shop.take(await shop.sale(), "p:1", now=utc_now()), int(await shop.take(await shop.coupon(), "p:1"))
         answer = await doors.post(f"/v1/me/orders/{no}/pay", {"coupon": grant})
         prepay = answer["pay"]["package"].removeprefix("prepay_id=")

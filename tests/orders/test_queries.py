@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from live.infra.db import epoch_ms
 from live.orders import queries
-from live.orders.actions import ask_refund, grant_refund, refund_done
-from live.payments.actions import send_refund
+from live.orders.actions import ask_refund, grant_refund, refunds_done
 from tests.orders.stage import NOW, ROOM, Shop, after
+from tests.payments.due import send_refund
 
 
 async def desk(session: AsyncSession, nos: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -87,7 +87,7 @@ async def test_figures_are_the_books_own(shop: Shop) -> None:
         await ask_refund(session, "p:2", gone, "", NOW)
         asked = await queries.asked_refunds(session, ROOM)
         await grant_refund(session, asked[0]["id"], NOW)
-    assert await send_refund(shop.db, shop.provider, asked[0]["id"], refund_done, NOW) == "DONE"
+    assert await send_refund(shop.db, shop.provider, asked[0]["id"], refunds_done, NOW) == "DONE"
     async with shop.db.begin() as session:
         found = await queries.figures(session, ROOM, NOW)
     assert (await shop.order(held)).state == "AWAIT_PAY"

@@ -9,13 +9,13 @@ from sqlalchemy import select, text
 from sqlmodel import col
 
 from live.offers.tables import Offer
-from live.orders.actions import advance, ask_refund, decline_refund, grant_refund, payment_arrived, refund_done, settle_group
-from live.payments.actions import ask_provider, send_refund
+from live.orders.actions import advance, ask_refund, decline_refund, grant_refund, payment_arrived, refunds_done, settle_group
+from live.payments.actions import ask_provider
 from live.payments.tables import Refund
 from live.promotions.group_buy.actions import close_team, end_group
 from live.protocol.codes import Code, Refusal
 from tests.orders.stage import NOW, Shop, after
-from tests.payments.due import due_refunds
+from tests.payments.due import due_refunds, send_refund
 
 
 async def ask(shop: Shop, no: str, person: str = "p:1", reason: str = "买错了") -> int:
@@ -34,7 +34,7 @@ async def send(shop: Shop) -> list[str]:
     """What the refund worker does with all that is due."""
     async with shop.db.begin() as session:
         due = await due_refunds(session, after(hours=1))
-    return [await send_refund(shop.db, shop.provider, refund_id, refund_done, after(hours=1)) for refund_id in due]
+    return [await send_refund(shop.db, shop.provider, refund_id, refunds_done, after(hours=1)) for refund_id in due]
 
 
 async def refund_of(shop: Shop, no: str, cause: str) -> Refund | None:
@@ -89,7 +89,7 @@ async def test_a_refund_that_is_done_twice_counts_once(shop: Shop) -> None:
     await send(shop)
     before = await shop.everything()
     async with shop.db.begin() as session:
-        await refund_done(session, await session.get_one(Refund, refund_id), after(hours=2))
+        await refunds_done(session, [await session.get_one(Refund, refund_id)], after(hours=2))
     assert await shop.everything() == before
 
 

@@ -8,7 +8,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -73,10 +73,11 @@ class World:
     gateway: WechatPay
     http: httpx2.AsyncClient
     wanted: bool = True  # whether orders want the money
+    door: Notices = field(init=False)
 
     def __post_init__(self) -> None:
         """What a test puts in the place of the two callbacks is called."""
-        self.intake = Notices(self.db, self.gateway, lambda *said: self.on_settled(*said), lambda *said: self.on_refunded(*said))
+        self.door = Notices(self.db, self.gateway, lambda *said: self.on_settled(*said), lambda *said: self.on_refunded(*said))
 
     async def on_settled(self, session: AsyncSession, attempts: Sequence[PayAttempt], now: datetime) -> list[bool]:
         """Orders become paid; kept as rows, so that a rollback takes them along."""
@@ -84,9 +85,10 @@ class World:
             await outbox.jobs(session, "settled", [(attempt.order_no, {}) for attempt in attempts])
         return [self.wanted] * len(attempts)
 
-    async def on_refunded(self, session: AsyncSession, refund: Refund, now: datetime) -> None:
-        """An order hears that its money went back."""
-        await outbox.job(session, "refunded", refund.out_refund_no)
+    async def on_refunded(self, session: AsyncSession, refunds: Sequence[Refund], now: datetime) -> None:
+        """Orders hear that their money went back."""
+        for refund in refunds:
+            await outbox.job(session, "refunded", refund.out_refund_no)
 
     async def attempt(self, order: str = "A1001", fen: int = 1990, seconds: float = 600, **other: Any) -> PayAttempt:
         """A committed attempt the provider does not know yet."""
@@ -185,7 +187,7 @@ async def serving_door(door: Starlette) -> AsyncIterator[str]:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             made: World = door.state.world
-            scope.setdefault("state", {}).update(notices=made.intake)
+            scope.setdefault("state", {}).update(notices=made.door)
         await door(scope, receive, send)
 
     async with serving(app) as url:  # type: ignore[arg-type]

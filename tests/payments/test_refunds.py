@@ -8,12 +8,12 @@ from datetime import timedelta
 import pytest
 
 from live.infra.db import utc_now
-from live.payments.actions import approve, decline, open_refund, send_refund
+from live.payments.actions import approve, decline, open_refund
 from live.payments.queries import refunds_of
 from live.payments.tables import Refund
 from live.protocol.codes import Code, Refusal
 from tests.payments.conftest import World
-from tests.payments.due import due_refunds
+from tests.payments.due import due_refunds, send_refund
 
 
 async def opened(world: World, cause: str = "buyer", fen: int = 1990, approved: bool = True, order: str = "A1001") -> Refund:

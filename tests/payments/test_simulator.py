@@ -14,11 +14,12 @@ import pytest
 
 from live.infra.db import utc_now
 from live.payments import keys
-from live.payments.actions import open_refund, send_refund
+from live.payments.actions import open_refund
 from live.payments.simulator import Simulator, bound, refusal
 from live.payments.simulator_post import Conditions, Identity
 from live.settings import Settings
 from tests.payments.conftest import FAST, World, serving
+from tests.payments.due import send_refund
 
 
 async def test_a_code_gives_a_stable_openid_once(world: World) -> None:

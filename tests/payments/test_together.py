@@ -32,7 +32,7 @@ async def attempts(world: World, count: int) -> list[PayAttempt]:
 
 async def booked(world: World, *notices: Notice) -> list[Any]:
     """The verdict, or the error, of each."""
-    return await asyncio.gather(*(world.intake.book(one, utc_now()) for one in notices), return_exceptions=True)
+    return await asyncio.gather(*(world.door.book(one, utc_now()) for one in notices), return_exceptions=True)
 
 
 async def test_240_payments_at_once_are_each_booked_once_in_a_handful_of_transactions(world: World) -> None:
@@ -46,7 +46,7 @@ async def test_240_payments_at_once_are_each_booked_once_in_a_handful_of_transac
     all_of_them = await attempts(world, CROWD)
     papers = [notice(world, attempt, f"N{attempt.order_no}") for attempt in all_of_them]
     other = Notices(world.db, world.gateway, counting, world.on_refunded)  # another process, told of the same
-    twice = await asyncio.gather(*(door.book(paper, utc_now()) for paper in papers for door in (world.intake, other)))
+    twice = await asyncio.gather(*(door.book(paper, utc_now()) for paper in papers for door in (world.door, other)))
     assert set(twice) == {"paid"}
     assert sum(groups) == CROWD
     assert len(groups) < CROWD / 10
@@ -97,7 +97,7 @@ async def test_one_that_cannot_be_booked_fails_alone(world: World) -> None:
 
 async def test_one_that_is_given_up_is_booked_or_forgotten_and_nobody_waits_for_it(world: World) -> None:
     all_of_them = await attempts(world, 6)
-    tasks = [asyncio.create_task(world.intake.book(notice(world, one, f"N{one.order_no}"), utc_now())) for one in all_of_them]
+    tasks = [asyncio.create_task(world.door.book(notice(world, one, f"N{one.order_no}"), utc_now())) for one in all_of_them]
     await asyncio.sleep(0)
     tasks[0].cancel()  # the one that is at it
     tasks[3].cancel()

@@ -369,7 +369,7 @@ class Pair:
         else:
             move(order, "REFUNDING")
             move(order, "REFUNDED")
-            await return_goods(session, order, "RESTOCK")
+            await return_goods(session, [order], "RESTOCK")
 
     # Redis
 

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from live.infra import jobs, outbox
 from live.infra.db import Database, utc_now
 from live.infra.tables import Outbox
+from live.payments import rules
 from live.payments.gateway import RefundState
 from live.payments.tables import PayAttempt, Refund
 from live.protocol.codes import Code, Refusal
@@ -90,10 +91,12 @@ async def test_a_refund_under_way_is_asked_about_when_it_is_due(given: Tools, da
     shop = await open_shop(database)
     no = await refunding(shop)
     given.gateway = provider = Provider("PROCESSING", "SUCCESS")  # type: ignore[assignment]
+    async with database.connection() as connection:  # old enough for a long pause: the job does not wait for it
+        await connection.exec_driver_sql("UPDATE refund SET created_at = now() - interval '1 hour'")
     assert await run(given) == 1
     row = await job_row(shop)
     assert row.done_at is None
-    assert timedelta(0) < row.due_at - utc_now() < timedelta(seconds=3)
+    assert timedelta(minutes=9) < row.due_at - utc_now() < timedelta(minutes=11)
     assert await run(given) == 0  # not before
     async with database.connection() as connection:
         await connection.exec_driver_sql("UPDATE outbox SET due_at = now()")
@@ -101,6 +104,18 @@ async def test_a_refund_under_way_is_asked_about_when_it_is_due(given: Tools, da
     assert (provider.sent, provider.asked) == ([f"R-{no}"], [f"R-{no}"])
     assert await refund_state(database) == "DONE"
     assert (await job_row(shop)).done_at is not None
+
+
+async def test_what_comes_due_soon_is_asked_about_by_the_same_job(
+    given: Tools, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "FIRST_WAIT", timedelta(milliseconds=20))
+    shop = await open_shop(database)
+    no = await refunding(shop)
+    given.gateway = provider = Provider("PROCESSING", "SUCCESS")  # type: ignore[assignment]
+    assert await run(given) == 1
+    assert (provider.sent, provider.asked) == ([f"R-{no}"], [f"R-{no}"])
+    assert (await refund_state(database), (await job_row(shop)).done_at is not None) == ("DONE", True)
 
 
 async def test_a_provider_that_is_away_is_tried_again_and_the_row_says_so(

@@ -2,7 +2,8 @@
 -- here but the mark. The mark (last movement applied at a place) rises without gaps; anything at or below it was applied before.
 -- KEYS: meta, log, state, the offer's hash, its `used` hash.
 -- ARGV: room, offer id, place, move_no, change of left, person ('' for none), change of the person's units, change of seats, movements in
---   the run that ends with move_no (1 unless holds), then pairs of who was given what came back and how many units: `left` is less by those
+--   the run that ends with move_no (1 unless holds or restocks; 0: none, it is only to be reached), then pairs of who was given what came
+--   back and how many units (`left` is less by those), or in a run of restocks gave back how many (below 0)
 -- Answer: {1} applied, {0} seen before, {-1} the room is not open (send it again), {-2} the offer is not here (and none of it is on sale),
 --   {-3, mark} movements before it are missing: nothing was changed.
 -- include: live.infra/room

@@ -14,9 +14,9 @@ from live.infra.outbox import room_state
 from live.offers.audit import audit
 from live.offers.rebuild import rebuild
 from live.offers.tables import Offer
-from live.orders.actions import expire_due, pay, payment_arrived, refund_done, settle_group
+from live.orders.actions import expire_due, pay, payment_arrived, refunds_done, settle_group
 from live.orders.tables import Order
-from live.payments.actions import ask_provider, send_refund
+from live.payments.actions import ask_provider
 from live.people.sharing.actions import link, open_link
 from live.people.tables import Staff
 from live.promotions.group_buy.actions import close_team, end_group
@@ -25,7 +25,7 @@ from live.protocol.codes import Code, Refusal
 from live.stock.tables import Location, Stock
 from tests.crowd import side_by_side
 from tests.orders.stage import NOW, ROOM, Shop, after
-from tests.payments.due import due_refunds
+from tests.payments.due import due_refunds, send_refund
 from workers.ledger import facts
 
 CUT_OFF = after(minutes=20)
@@ -67,7 +67,7 @@ async def decided(shop: Shop, offer: Offer) -> str:
     assert await settle_group(shop.db, int(offer.id or 0), after(minutes=22), 500)
     async with shop.db.begin() as session:
         due = await due_refunds(session, after(hours=1))
-    sent = (send_refund(shop.db, shop.provider, refund_id, refund_done, after(hours=1)) for refund_id in due)
+    sent = (send_refund(shop.db, shop.provider, refund_id, refunds_done, after(hours=1)) for refund_id in due)
     assert set(await side_by_side(sent)) <= {"DONE"}
     await shop.till()
     return state

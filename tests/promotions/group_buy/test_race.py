@@ -8,7 +8,7 @@ import random
 from sqlalchemy import text
 
 from live.infra.db import array
-from live.orders.actions import payment_arrived, refund_done
+from live.orders.actions import payment_arrived, refunds_done
 from live.payments.gateway import NoGateway, Notice
 from live.payments.notices import PAID, Notices
 from tests.orders.stage import NOW, Shop
@@ -30,7 +30,7 @@ async def test_240_payments_at_two_processes_cross_every_step_once_and_fill_the_
             ),
             {"nos": array(nos)},
         )
-    doors = [Notices(shop.db, NoGateway(), payment_arrived, refund_done) for _ in range(2)]
+    doors = [Notices(shop.db, NoGateway(), payment_arrived, refunds_done) for _ in range(2)]
 
     async def pay(no: str, door: Notices) -> str:
         paper = {"mchid": "", "appid": "", "out_trade_no": f"{no}-1", "trade_state": "SUCCESS", "transaction_id": f"T{no}"}

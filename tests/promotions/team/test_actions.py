@@ -14,13 +14,13 @@ from live.offers.parties.queries import SHOWN, board, boards
 from live.offers.parties.rules import SHOW
 from live.offers.rules import Intent
 from live.offers.tables import Offer
-from live.orders.actions import cancel, expire_due, pay, payment_arrived, refund_done, settle_team
+from live.orders.actions import cancel, expire_due, pay, payment_arrived, refunds_done, settle_team
 from live.payments.actions import ask_provider
-from live.payments.refunds import send_refund
 from live.promotions.group_buy.actions import end_group
 from live.promotions.team.actions import open_teams, run_out
 from live.protocol.codes import Code, Refusal
 from tests.orders.stage import NOW, ROOM, Shop, after
+from tests.payments.due import send_refund
 
 CROWD = 200
 
@@ -66,7 +66,7 @@ async def clock(shop: Shop, **length: float) -> int:
 
 async def refund_all(shop: Shop) -> None:
     for _, payload in await shop.jobs("refund"):
-        await send_refund(shop.db, shop.provider, int(payload["id"]), refund_done, after(minutes=40))
+        await send_refund(shop.db, shop.provider, int(payload["id"]), refunds_done, after(minutes=40))
     await shop.till()
 
 
