@@ -1,13 +1,17 @@
 """Bugs that a shop like this has had, here or elsewhere. `--planted` plants one after the other; a proof that misses one proves nothing.
 
 `model` changes the model, which the kinds `model` and `simulation` walk; `shop` changes the real scripts and functions under `machine`,
-where the model beside them is left as it is; `house` changes the programs that `kills` runs and kills, `sql` their database.
+where the model beside them is left as it is; `lines` does so under `lines`, of which the
+model knows nothing; `house` changes the programs that `kills` runs and kills, `sql` their database.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlalchemy import text
+
+from live.offers.waitlist import giving
 from tests.prove.patches import Code, Lua, Patch, Value
 
 TURNSTILE = "tests.prove.model.turnstile:Turnstile."
@@ -23,6 +27,7 @@ class Bug:
     name: str
     model: tuple[Patch, ...] = ()
     shop: tuple[Patch, ...] = ()
+    lines: tuple[Patch, ...] = ()
     house: tuple[Patch, ...] = ()
     sql: tuple[str, ...] = ()
 
@@ -128,6 +133,16 @@ BUGS = (
     Bug("what was delivered and not settled is never swept",
         (Code(LEDGER + "steps", 'found.append("sweep")', "pass"),),
         house=(Code("live.offers.ledger:RoomLedger._intents", "if time.monotonic() - swept >= 1.0:", "if False:"),)),
+    Bug("what a drain has answered is booked again",
+        lines=(Code("live.offers.ledger:RoomLedger._book_read", "if drains == self.drains:", "if True:"),)),
+    Bug("a team's seats not counted within a group",
+        lines=(Code("live.offers.parties.booking:Parties.take", "self.rows[intent.team] = take_seat(self.rows[intent.team])", "pass"),)),
+    Bug("a team made by a seat that is only held",
+        lines=(Code("live.offers.parties.rules:decide", "if party.paid == party.size:", "if party.held + party.paid == party.size:"),)),
+    Bug("who waits served from the end of the line",
+        lines=(Value("live.offers.waitlist.giving:_PAGE", text(giving._PAGE.text.replace("ORDER BY place", "ORDER BY place DESC"))),)),
+    Bug("what was given to who waits is sold at the turnstile too",
+        lines=(Code("live.offers.till:Move.given", "left=self.left - units", "left=self.left"),)),
     Bug("a database that keeps what it committed a little later", sql=(
         "ALTER SYSTEM SET synchronous_commit = off", "ALTER SYSTEM SET wal_writer_delay = '10s'", "SELECT pg_reload_conf()")),
     Bug("the turnstile's yes told as success",
