@@ -36,7 +36,7 @@ from tests.prove.pair import CAP, Pair, Servers
 from workers.ledger import facts, hands
 
 NAME = "lines"
-BUDGETS = {"tiny": 3, "ci": 16, "release": 2_000, "planted": 8}
+BUDGETS = {"tiny": 3, "ci": 10, "release": 2_000, "planted": 8}
 STEPS = 120
 SPARE = 3  # offers that are there to be ended
 SIZE = 2  # seats of a team: the fewest, so that the last one is fought for
