@@ -87,18 +87,22 @@ class RoomLedger:
                 drains = self.drains
                 entries = await self._read(">", BLOCK)
                 async with self.lock:
-                    if self.owed:
-                        await self._apply_outbox()
-                    if drains == self.drains:
-                        await self._book_rounds(entries)
-                    else:  # some of what was read may be answered already; asked once more, a buyer who was refused could be booked
-                        await self._book_delivered()
+                    await self._book_read(entries, drains)
                     if time.monotonic() - swept >= 1.0:
                         await self._book_delivered()
                         swept = time.monotonic()
             except TROUBLE as error:
                 swept = 0.0
                 await self._trouble("intents", error)
+
+    async def _book_read(self, intents: list[Intent], drains: int) -> None:
+        """Book what was read when `self.drains` was `drains`, and what came meanwhile. Under the lock."""
+        if self.owed:
+            await self._apply_outbox()
+        if drains == self.drains:
+            await self._book_rounds(intents)
+        else:  # some of what was read may be answered already; asked once more, a buyer who was refused could be booked
+            await self._book_delivered()
 
     async def _book_rounds(self, intents: list[Intent]) -> None:
         """Book what was read and what came meanwhile. Under the lock."""

@@ -14,12 +14,12 @@ from typing import Any
 
 import orjson
 
-from tests.prove import exhaustive, kills, losses, machine, planted, simulation
+from tests.prove import exhaustive, kills, lines, losses, machine, planted, simulation
 from tests.prove.bugs import BUGS
 from tests.prove.kinds import Kind, Result, parts, piece, quiet, whole
 from tests.prove.processes import Done, Work, side_by_side
 
-KINDS: dict[str, Kind] = {kind.NAME: kind for kind in (exhaustive, simulation, machine, losses, kills)}
+KINDS: dict[str, Kind] = {kind.NAME: kind for kind in (exhaustive, simulation, machine, lines, losses, kills)}
 LIMIT = 400.0  # seconds a piece may take before it counts as stuck; `--release` knows none
 
 

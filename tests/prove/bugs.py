@@ -1,13 +1,17 @@
 """Bugs that a shop like this has had, here or elsewhere. `--planted` plants one after the other; a proof that misses one proves nothing.
 
 `model` changes the model, which the kinds `model` and `simulation` walk; `shop` changes the real scripts and functions under `machine`,
-where the model beside them is left as it is; `house` changes the programs that `kills` runs and kills, `sql` their database.
+where the model beside them is left as it is; `lines` does so under `lines`, of which the
+model knows nothing; `house` changes the programs that `kills` runs and kills, `sql` their database.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlalchemy import text
+
+from live.offers.waitlist import giving
 from tests.prove.patches import Code, Lua, Patch, Value
 
 TURNSTILE = "tests.prove.model.turnstile:Turnstile."
@@ -23,6 +27,7 @@ class Bug:
     name: str
     model: tuple[Patch, ...] = ()
     shop: tuple[Patch, ...] = ()
+    lines: tuple[Patch, ...] = ()
     house: tuple[Patch, ...] = ()
     sql: tuple[str, ...] = ()
 
@@ -93,6 +98,10 @@ BUGS = (
     Bug("a rebuild that keeps old intents",
         (Code(TURNSTILE + "clear", "self.shown, self.intents):", "self.shown):"),),
         (Value("live.offers.rebuild:FORGOTTEN", ("log", "state", "own", "ownlast", "ownver", "muted")),)),
+    Bug("a rebuild that goes on at another server than it began on",
+        (Code(TURNSTILE + "may_fill", " and self.run_id == self.server", ""),
+         Code(TURNSTILE + "open", "if self.building != fence or self.run_id != self.server:\n        return 0",
+              "if self.building != fence:\n        return 0\n    self.run_id = self.server"))),
     Bug("a quota that is not given back",
         (Code(BOOKS + "give_back", "if used and entry.who is not None:", "if False:"),),
         (Code("live.offers.till:_move", "if used:", "if False:"),)),
@@ -124,6 +133,17 @@ BUGS = (
     Bug("what was delivered and not settled is never swept",
         (Code(LEDGER + "steps", 'found.append("sweep")', "pass"),),
         house=(Code("live.offers.ledger:RoomLedger._intents", "if time.monotonic() - swept >= 1.0:", "if False:"),)),
+    Bug("what a drain has answered is booked again",
+        lines=(Code("live.offers.ledger:RoomLedger._book_read", "if drains == self.drains:", "if True:"),)),
+    Bug("a full team left to the books' last check",
+        lines=(Code("live.offers.parties.booking:Parties.refuses",
+                    "return seat_fault(self.rows.get(intent.team), intent.lines[0].offer, now)", "return None"),)),
+    Bug("a team made by a seat that is only held",
+        lines=(Code("live.offers.parties.rules:decide", "if party.paid == party.size:", "if party.held + party.paid == party.size:"),)),
+    Bug("who waits served from the end of the line",
+        lines=(Value("live.offers.waitlist.giving:_PAGE", text(giving._PAGE.text.replace("ORDER BY place", "ORDER BY place DESC"))),)),
+    Bug("what was given to who waits is sold at the turnstile too",
+        lines=(Code("live.offers.till:Move.given", "left=self.left - units", "left=self.left"),)),
     Bug("a database that keeps what it committed a little later", sql=(
         "ALTER SYSTEM SET synchronous_commit = off", "ALTER SYSTEM SET wal_writer_delay = '10s'", "SELECT pg_reload_conf()")),
     Bug("the turnstile's yes told as success",

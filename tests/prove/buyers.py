@@ -1,7 +1,8 @@
 """Buyers over real sockets and doors, who behave as pages do and write down what they sent and were told.
 
 One key a tap, kept for resends; a lost socket comes back to any hub; what became of a tap is asked by GET, by the socket, or by sending it
-again. Some pay, some cancel, some let it expire.
+again. Some pay, some cancel, some let it expire. As in `static/sdk/tap.js` good news counts from every try, a refusal only from the newest:
+what an older one is refused, another may have got meanwhile.
 """
 
 from __future__ import annotations
@@ -148,6 +149,8 @@ class Buyer:
         self.socket: Socket | None = None
         self.replies: dict[int, tuple[str, str, asyncio.Future[str]]] = {}
         self.greeted: asyncio.Future[None] | None = None
+        self.newest = 0  # id of the newest try of the newest tap
+        self.rid = self.end = ""  # of the newest tap; its final answer, from whichever of its tries
 
     async def live(self) -> None:
         """Tap after tap."""
@@ -169,7 +172,8 @@ class Buyer:
         self.crowd.open[rid] = (self.room, asyncio.get_running_loop().time())
         body = {"key": key} | ({"offer": deal.offer} if deal.claim else self.line(deal))
         tries, ask = 1, False
-        while True:
+        self.rid, self.end = rid, ""
+        while not self.end:
             try:
                 code = await (self.asked(rid, key) if ask else self.sent(rid, deal, body, tries))
                 tries += not ask and code != "slow_down"  # that one never reached the turnstile
@@ -177,11 +181,13 @@ class Buyer:
                 code, tries = "pending", tries + (not ask)
             except NO_DOOR:
                 code = "pending"
-            if code != "pending" and code not in RETRY:
-                self.crowd.final(self.room, rid, code)
-                return code
+            if final(code):
+                self.end = code
+                break
             ask = code == "pending" and self.dice.random() < 0.6
             await asyncio.sleep(self.dice.uniform(0.05, 0.3))
+        self.crowd.final(self.room, rid, self.end)
+        return self.end
 
     async def sent(self, rid: str, deal: Deal, body: Mapping[str, Any], tries: int) -> str:
         """Send it, and what the socket answered. Raises LostError."""
@@ -190,7 +196,7 @@ class Buyer:
         kind = "claim" if deal.claim else "buy"
         waiting = self.command(kind, {**body, "try": tries}, rid)
         if self.dice.random() < DOUBLED:
-            self.command(kind, {**body, "try": tries + 1}, rid)
+            self.command(kind, {**body, "try": tries + 1}, rid, waiting)
         if self.dice.random() < DROPPED:
             await asyncio.sleep(self.dice.choice((0.0, 0.002, 0.01)))
             self.leave()
@@ -263,10 +269,12 @@ class Buyer:
         if self.greeted is not None and not self.greeted.done():
             self.greeted.set_exception(ConnectionResetError())
 
-    def command(self, kind: str, body: Mapping[str, Any], rid: str) -> asyncio.Future[str]:
+    def command(self, kind: str, body: Mapping[str, Any], rid: str, waiting: asyncio.Future[str] | None = None) -> asyncio.Future[str]:
         """Send it; its final answer is to come."""
         number = next(self.ids)
-        waiting: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        if kind != "ask":
+            self.newest = number
+        waiting = waiting or asyncio.get_running_loop().create_future()
         self.replies[number] = (kind, rid, waiting)
         self.room.heard.append((rid, ""))
         if self.socket is not None:
@@ -291,8 +299,12 @@ class Buyer:
         if reply["id"] not in self.replies:
             return
         kind, rid, waiting = self.replies[reply["id"]]
+        if "no" in reply and kind != "ask" and reply["id"] != self.newest:
+            return
         code = reply["no"]["code"] if "no" in reply else became_of(reply["ok"])
         self.room.heard.append((rid, code))
+        if rid == self.rid and final(code) and kind != "ask":
+            self.end = self.end or code  # it may be late: then nobody awaits it any more
         if (code != "pending" or kind == "ask") and not waiting.done():  # a pending tap is answered again, under the same id
             waiting.set_result(code)
 
@@ -303,6 +315,11 @@ class Buyer:
             self.greeted.set_result(None)
         else:
             self.greeted.set_exception(ConnectionRefusedError(str(reply["no"])))
+
+
+def final(code: str) -> bool:
+    """Whether a tap is over with this answer."""
+    return code != "pending" and code not in RETRY
 
 
 def became_of(ok: Mapping[str, Any]) -> str:

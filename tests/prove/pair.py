@@ -319,7 +319,7 @@ class Pair:
     async def ensure(self, i: int, dies: bool) -> None:
         """The room is built anew; `dies`: between the snapshot and the first counter written."""
         world, ledger = self.world, self.ledgers[i].books
-        for name in ("raise", "clear", "snapshot", *(("crash",) if dies else ("fill", "open"))):
+        for name in ("raise", "clear", "snapshot", *(("crash",) if dies else ("fill", "people", "open"))):
             world.do((name, i))
         if not dies:
             await ledger.ensure()

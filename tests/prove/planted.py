@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.prove import exhaustive, kills, losses, machine, simulation
+from tests.prove import exhaustive, kills, lines, losses, machine, simulation
 from tests.prove.bugs import BUGS, Bug
 from tests.prove.kinds import quiet
 from tests.prove.model.scenes import SCENES
@@ -47,6 +47,12 @@ def by_losing(bug: Bug, seed: int, budget: int) -> bool:
     return losses.catches(bug.shop, seed, budget)
 
 
+def by_queueing(bug: Bug, seed: int, budget: int) -> bool:
+    """Whether teams and waitlists of the real shop show it."""
+    with planted(bug.lines):
+        return bool(lines.run(seed, budget).violations)
+
+
 def by_killing(bug: Bug, seed: int, budget: int) -> bool:
     """Whether the real processes do, killed at every turn."""
     return bool(kills.run(seed, budget, bug).violations)
@@ -70,6 +76,7 @@ SIDES = (
         (exhaustive.NAME, by_walking, exhaustive.BUDGETS["planted"]), (simulation.NAME, by_playing, simulation.BUDGETS["planted"]),
     )),
     Side("shop", ((machine.NAME, by_serving, machine.BUDGETS["planted"]), (losses.NAME, by_losing, losses.BUDGETS["planted"]))),
+    Side("lines", ((lines.NAME, by_queueing, lines.BUDGETS["planted"]),)),
     Side("house", ((kills.NAME, by_killing, kills.BUDGETS["planted"]),), alone=True),
 )  # fmt: skip
 

@@ -27,13 +27,13 @@ import live
 from live.infra.db import Database
 from live.infra.embedded import EmbeddedServers
 from live.infra.folder import holder
-from live.infra.keys import room_key
 from live.infra.program import Program, signal_group, spawn
 from live.infra.redis import connect
 from live.infra.security import Tokens
 from live.infra.supervisor import wait_http
 from live.launch import python
 from live.migrations.upgrade import upgrade
+from live.offers.reservations import unsettled
 from live.payments import keys
 from loadtest.stage import free_port
 from tests.prove.launcher import VARIABLE
@@ -218,7 +218,7 @@ class Shop:
         """What a frozen ledger was at: `transaction` with intents in it, `pending` intents read and not settled, or nothing of the kind."""
         query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = :name AND state = 'idle in transaction'"
         with suppress(*AWAY):
-            if not (await self.redis.xpending(room_key(room, "intents"), "ledger"))["pending"]:
+            if not await unsettled(self.redis, room, 1):
                 return ""
             async with self.db.connection() as connection:
                 inside = (await connection.execute(text(query), {"name": name})).scalar_one()

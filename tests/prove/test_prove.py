@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.prove import exhaustive, kills, losses, machine, simulation
+from tests.prove import exhaustive, kills, lines, losses, machine, simulation
 from tests.prove.__main__ import show
 from tests.prove.bugs import BUGS, Bug
 from tests.prove.kinds import Kind
@@ -45,6 +45,11 @@ def test_the_real_shop_and_the_model_stay_the_same_step_by_step() -> None:
     result = machine.run(SEED, machine.BUDGETS["tiny"])
     assert result.violations == []
     assert result.facts["steps"] > 0
+
+
+def test_teams_and_waitlists_keep_their_promises() -> None:
+    result = lines.run(SEED, 1)
+    assert (result.violations, result.runs, result.facts["steps"]) == ([], 1, lines.STEPS)
 
 
 @pytest.mark.timeout(180)
@@ -94,9 +99,9 @@ def test_small_scenes_are_walked_to_their_ends() -> None:
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_every_bug_can_be_planted_and_is_taken_out_again(bug: Bug) -> None:
-    assert bug.model or bug.shop or bug.house or bug.sql
+    assert bug.model or bug.shop or bug.lines or bug.house or bug.sql
     for _ in range(2):  # a bug left behind would not be found to plant again
-        with planted((*bug.model, *bug.shop)), planted(bug.house):
+        with planted((*bug.model, *bug.shop, *bug.lines)), planted(bug.house):
             pass
 
 

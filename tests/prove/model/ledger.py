@@ -6,7 +6,7 @@
 | `begin`, `commit` | `RoomLedger._commit`: from `SELECT fence FOR SHARE` to COMMIT |
 | `settle`, `publish` | `RoomLedger._follow` of one group, after the former group's; `adjust` between two tries: `catchup.abreast` |
 | `rows`, `row`, `adjust`, `delete` | `RoomLedger._apply_outbox`: the look, one row booked or applied, one movement sent, the rows deleted |
-| `raise`, `clear`, `snapshot`, `fill`, `open` | `RoomLedger.ensure` and `rebuild.rebuild` |
+| `raise`, `clear`, `snapshot`, `fill`, `people`, `open` | `RoomLedger.ensure` and `rebuild.rebuild` |
 
 `locked()` is `RoomLedger.lock`: reading new intents is the one thing done without it.
 """
@@ -184,6 +184,9 @@ class Ledger:
             self.building = (fence, "fill", books.snapshot())
         elif snapshot is not None and step == "fill":
             redis.fill(fence, snapshot)
+            self.building = (fence, "people", snapshot)
+        elif snapshot is not None and step == "people":
+            redis.people(fence, snapshot)
             self.building = (fence, "open", snapshot)
         elif snapshot is not None:
             redis.open(fence, snapshot)

@@ -72,6 +72,7 @@ SCENES = (
     Scene("two ledgers, a release", TWO, {"close": 1}, ledgers=2),
     Scene("two ledgers, ended", TWO, {"end": 1}, ledgers=2),
     Scene("redis emptied, and settled twice", TWO[:1], {"flush": 1, "reply": 2}, {"S1": 2}),
+    Scene("a tail lost in a rebuild", (("a", one()),), {"save": 1, "flush": 1, "tail": 1}),
     Scene("three buyers", (*TWO, ("c", one())), {}, {"S1": 2}),
     # From here on each has tens or hundreds of thousands of steps.
     Scene("release, and redis emptied", TWO, {"close": 1, "flush": 1}),

@@ -237,15 +237,25 @@ class Turnstile:
         self.building = fence
         return 1
 
+    def may_fill(self, fence: int) -> bool:
+        """fill.lua, before it writes."""
+        return self.building == fence and self.run_id == self.server
+
     def fill(self, fence: int, snapshot: Turnstile) -> int:
-        """fill.lua, for every hash of the snapshot."""
-        if self.building != fence or self.run_id != self.server:
+        """fill.lua, for the hash of every offer."""
+        if not self.may_fill(fence):
             return 0
         self.cards |= snapshot.cards
         self.left |= snapshot.left
         self.move |= snapshot.move
-        self.used |= snapshot.used
         self.seats |= snapshot.seats
+        return 1
+
+    def people(self, fence: int, snapshot: Turnstile) -> int:
+        """fill.lua, for the units of every person, which come after: a server may be left behind, or lose something, in between."""
+        if not self.may_fill(fence):
+            return 0
+        self.used |= snapshot.used
         return 1
 
     def open(self, fence: int, snapshot: Turnstile) -> int:

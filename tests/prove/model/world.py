@@ -270,7 +270,7 @@ class World:
         elif name == "switch":
             ledger.trouble()
             ledger.at = len(self.servers) - 1
-        elif name in ("clear", "snapshot", "fill", "open"):
+        elif name in ("clear", "snapshot", "fill", "people", "open"):
             ledger.build(books, redis)
             if name == "open" and redis.fence == books.fence:
                 self.tampered = False
@@ -405,7 +405,7 @@ _DO: Mapping[str, str] = {  # by name, so that a planted bug is met
     **dict.fromkeys(("send", "again", "lose_reply"), "send"),
     "ask": "ask",
     **dict.fromkeys(("read", "sweep", "begin", "commit", "settle", "publish", "rows", "row", "adjust", "delete", "raise", "clear",
-                     "snapshot", "fill", "open", "switch", *LEDGER_FAULTS), "ledger"),
+                     "snapshot", "fill", "people", "open", "switch", *LEDGER_FAULTS), "ledger"),
     **dict.fromkeys(("pay", "close", "cancel", "refund", "add", "end", "price", "clock"), "shop"),
     **dict.fromkeys(("save", "flush", "forget", "restart", "tail", "restore", "promote"), "redis"),
 }  # fmt: skip
