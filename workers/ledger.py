@@ -1,4 +1,4 @@
-"""The ledger process: `offers.ledger` with its bookers. Started by `live ledger`."""
+"""The ledger process: `offers.leases` with the bookers. Started by `live ledger`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from live.infra.db import Database
 from live.infra.garbage import look_rarely
 from live.infra.observe import set_up_logs
 from live.infra.redis import connect, connect_buying
-from live.offers.ledger import Hands, Ledger
+from live.offers.leases import Ledger
+from live.offers.ledger import Hands
 from live.offers.parties.queries import boards
 from live.offers.waitlist.queries import lines
 from live.orders.booking import OrderBooker

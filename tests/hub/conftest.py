@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from live.hub.server import run
 from live.infra.db import Database
 from live.infra.security import Tokens
-from live.offers.ledger import Ledger
+from live.offers.leases import Ledger
 from live.settings import Settings
 from tests.hub.stage import Stage, a_stage
 from tests.offers.shop import make_shop

@@ -14,7 +14,8 @@ from live.infra.db import Database, utc_now
 from live.infra.keys import hub_channel, room_key
 from live.offers.actions import end_offer
 from live.offers.audit import audit_room
-from live.offers.ledger import PARKED_AFTER, Ledger, RoomLedger
+from live.offers.leases import Ledger
+from live.offers.ledger import PARKED_AFTER, RoomLedger
 from live.offers.rebuild import rebuild, sound
 from live.offers.reservations import reserve
 from live.offers.rules import House

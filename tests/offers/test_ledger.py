@@ -13,7 +13,8 @@ from live.infra.db import Database, utc_now
 from live.infra.keys import room_key
 from live.offers.actions import add_stock, clear_shelf, end_offer
 from live.offers.audit import audit_room
-from live.offers.ledger import Ledger, RoomLedger
+from live.offers.leases import Ledger
+from live.offers.ledger import RoomLedger
 from live.offers.rebuild import rebuild, sound
 from live.offers.reservations import record, reserve
 from tests.offers.shop import book_all, books, coupon, group, make_shop, sale, tap

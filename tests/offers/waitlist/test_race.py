@@ -8,7 +8,7 @@ import random
 from redis.asyncio import Redis
 
 from live.infra.db import Database
-from live.offers.ledger import Ledger
+from live.offers.leases import Ledger
 from live.offers.reservations import reserve
 from tests.offers.shop import tap
 from tests.offers.waitlist.queue import CAP, HOLDERS, Queue

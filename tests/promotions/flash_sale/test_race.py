@@ -15,7 +15,7 @@ from sqlalchemy import text
 from live.infra.db import Database, epoch_ms, utc_now
 from live.infra.keys import room_key
 from live.offers.audit import audit_room
-from live.offers.ledger import Ledger
+from live.offers.leases import Ledger
 from live.offers.reservations import Answer, reserve
 from live.promotions.flash_sale.actions import open_sale, reprice_sale, stop_sale
 from tests.offers.shop import books, make_shop, tap

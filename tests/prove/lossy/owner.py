@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 
 from live.infra.db import Database
 from live.infra.redis import connect, connect_buying
-from live.offers.ledger import Ledger, RoomLedger
+from live.offers.leases import Ledger
+from live.offers.ledger import RoomLedger
 from live.offers.rules import Intent
 from live.offers.till import Booking
 from tests.prove.lossy.wire import Line
