@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import time
 from bisect import bisect_right
 from collections import Counter
@@ -29,6 +28,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from live.infra.db import Database, array, utc_now
+from live.infra.garbage import look_rarely
 from live.orders.actions import payment_arrived, refunds_done
 from live.payments.gateway import NoGateway, Notice
 from live.payments.notices import PAID, Notices
@@ -152,8 +152,7 @@ async def _sold(options: argparse.Namespace, found: House, offer: int, crowd: Cr
     paying = asyncio.create_task(cashier.run())
     try:
         await door.open()
-        gc.collect()
-        gc.freeze()  # what is here stays; looking through it again would be a pause of ours in the servers' figures
+        look_rarely()  # a look through what is here would be a pause of ours in the servers' figures
         await crowd.take()
         begun = await crowd.status()
         before = processes.cpu(found.pid) | {"receivers": begun.cpu}

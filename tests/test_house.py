@@ -149,7 +149,8 @@ def test_every_setting_is_used() -> None:
 # Codes that Lua or rules say as words, and where: rules import nothing of ours, and Lua cannot.
 SPOKEN = {
     Code.SOLD_OUT: "live/offers/lua/check.lua", Code.NOT_STARTED: "live/offers/lua/check.lua", Code.TEAM_FULL: "live/offers/lua/check.lua",
-    Code.WRONG_WORD: "live/offers/lua/check.lua", Code.TEAM_CLOSED: "live/offers/parties/rules.py",
+    Code.WRONG_WORD: "live/offers/lua/check.lua", Code.WATCH_LONGER: "live/offers/lua/check.lua",
+    Code.TEAM_CLOSED: "live/offers/parties/rules.py",
     Code.MUTED: "live/rooms/live.py", Code.BAD_WORDS: "live/rooms/rules.py", Code.EMPTY: "live/rooms/rules.py",
 }  # fmt: skip
 UNSAID = {

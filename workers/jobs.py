@@ -174,8 +174,9 @@ async def _done(tools: Tools, rows: Sequence[int]) -> None:
 async def _note(tools: Tools, topic: str, key: str, error: BaseException) -> None:
     """Count the failure in the rows themselves: a queue forgets, and this is what people look at."""
     statement = text(
-        "UPDATE outbox SET tries = tries + 1, error = :error WHERE id IN (SELECT id FROM outbox WHERE kind = 'job' AND topic = :topic"
+        "WITH failed AS (SELECT id FROM outbox WHERE kind = 'job' AND topic = :topic"
         " AND key = :key AND done_at IS NULL AND due_at <= now() ORDER BY id LIMIT :rows FOR UPDATE SKIP LOCKED)"
+        " UPDATE outbox o SET tries = tries + 1, error = :error FROM failed WHERE o.id = failed.id"
     ).bindparams(bindparam("error", type_=Text))
     values = {"topic": topic, "key": key, "error": repr(error)[:ERROR_CHARACTERS], "rows": NOTED_ROWS}
     try:

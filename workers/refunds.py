@@ -31,9 +31,10 @@ ERROR_CHARACTERS = 500
 _turn = Script("live.infra", "pace")
 
 _CLAIM = text(
-    "UPDATE outbox SET due_at = now() + make_interval(secs => :held) WHERE id IN (SELECT id FROM outbox WHERE kind = 'job'"
+    "WITH due AS (SELECT id FROM outbox WHERE kind = 'job'"
     " AND topic = 'refund' AND done_at IS NULL AND due_at <= now() ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED)"
-    " RETURNING CAST(payload->>'id' AS bigint) AS refund, id, tries"
+    " UPDATE outbox o SET due_at = now() + make_interval(secs => :held) FROM due WHERE o.id = due.id"
+    " RETURNING CAST(payload->>'id' AS bigint) AS refund, o.id, tries"
 )
 _SOON = text(
     "SELECT EXISTS (SELECT 1 FROM outbox WHERE kind = 'job' AND topic = 'refund' AND done_at IS NULL"

@@ -178,6 +178,7 @@ def make_app(config: Settings) -> Starlette:
             }
         finally:
             await wechat.close()
+            await gateway.aclose()
             await redis.aclose()
             await db.close()
 

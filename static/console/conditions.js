@@ -1,6 +1,6 @@
 // The conditions of a coupon: a percentage instead of a sum, for which goods, for whom, good for how long.
 import { html } from "/static/shared/dom.js";
-import { t } from "/static/shared/i18n.js";
+import { t, momentOf, typedMoment } from "/static/shared/i18n.js";
 import { Field } from "/static/shared/parts.js";
 import { Text, Whole, toWhole } from "/static/login/forms.js";
 import { titleOf, useCatalogue } from "./goods.js";
@@ -26,9 +26,6 @@ export function conditionFaults(v) {
   };
 }
 
-/** A moment (epoch ms) as its input holds it, in this machine's time. */
-const typedMoment = (at) => new Date(at - new Date(at).getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
-
 /** Settings of a coupon, typed again: the door's seconds, moments and lists as the form holds them. */
 export const conditionTyped = ({ category, skus, valid_seconds: seconds, valid_until: until }) => ({
   scope: category ? "category" : skus?.length ? "skus" : "",
@@ -44,7 +41,7 @@ export function conditionBody(v) {
   if (v.scope === "category") body.category = v.category;
   if (v.scope === "skus") body.skus = v.skus;
   if (String(v.watch).trim()) body.watch = toWhole(v.watch);
-  if (v.valid_until) body.valid_until = new Date(v.valid_until).getTime();
+  if (v.valid_until) body.valid_until = momentOf(v.valid_until);
   if (String(v.valid_seconds).trim()) body.valid_seconds = toWhole(v.valid_seconds) * HOUR;
   return body;
 }

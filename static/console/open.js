@@ -3,7 +3,7 @@ import { html, useState, useContext, createContext } from "/static/shared/dom.js
 import { t, pick, money } from "/static/shared/i18n.js";
 import { toast } from "/static/shared/toast.js";
 import { Sheet } from "/static/shared/dialog.js";
-import { Button, Field } from "/static/shared/parts.js";
+import { Field } from "/static/shared/parts.js";
 import { useForm, Whole, Yuan, Left, toFen, toWhole, toYuan } from "/static/login/forms.js";
 import { Start, startBody, startFaults, startValues } from "./start.js";
 import { Conditions, NO_CONDITIONS, conditionBody, conditionFaults, isPercent } from "./conditions.js";

@@ -1,5 +1,5 @@
 // Who brought people to this room; and the guide's own link to it.
-import { html, useLoad, useEffect } from "/static/shared/dom.js";
+import { html, usePoll } from "/static/shared/dom.js";
 import { t, number, money, said } from "/static/shared/i18n.js";
 import { refused } from "/static/shared/toast.js";
 import { doors, list } from "/static/login/session.js";
@@ -9,11 +9,7 @@ const EVERY = 5_000; // ms; two sums over one room
 
 export function Sharers({ studio }) {
   const room = encodeURIComponent(studio.id);
-  const { data, error, again } = useLoad(() => doors.get(`/v1/rooms/${room}/sharers`), [room]);
-  useEffect(() => {
-    const timer = setInterval(again, EVERY);
-    return () => clearInterval(timer);
-  }, [room]);
+  const { data, error } = usePoll(() => doors.get(`/v1/rooms/${room}/sharers`), [room], EVERY);
   const mine = async () => {
     try {
       await copy(location.origin + (await doors.post(`/v1/rooms/${room}/share/staff`)).path);

@@ -1,6 +1,6 @@
 // When a flash sale starts: now, in some minutes, or at a time; and the price of one that was opened.
 import { html } from "/static/shared/dom.js";
-import { t, pick, money, date } from "/static/shared/i18n.js";
+import { t, pick, money, date, momentOf } from "/static/shared/i18n.js";
 import { toast } from "/static/shared/toast.js";
 import { Field } from "/static/shared/parts.js";
 import { useForm, Text, Whole, Yuan, toFen, toWhole, toYuan } from "/static/login/forms.js";
@@ -18,7 +18,7 @@ const between = (text, least, most) => (toWhole(text) >= least && toWhole(text) 
 /** The moment meant (epoch ms of the server), null for now, NaN when it cannot be read. `now`: the server's clock. */
 function opensOf({ start, in: minutes, at }, now) {
   if (start === "now") return null;
-  return start === "in" ? now + toWhole(minutes) * 60_000 : new Date(at).getTime();
+  return start === "in" ? now + toWhole(minutes) * 60_000 : momentOf(at);
 }
 
 export function startFaults(values, now) {

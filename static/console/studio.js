@@ -28,6 +28,7 @@ export class Studio extends Listeners {
     this.allotments = new Map(); // offer -> [{location, total, taken}]
     this.views = new Map(); // offer -> {view, team}, as asked for; the socket's are newer
     this.comments = [];
+    this.gone = new Set(); // ids of comments that were withdrawn
     this.fresh = 0; // comments since they were last marked as seen
     this.muted = new Map(); // who -> until (epoch ms) or Infinity; what was done from this page
     this.figures = null;
@@ -77,13 +78,13 @@ export class Studio extends Listeners {
 
   #chat(comments, whole) {
     const known = new Set(whole ? [] : this.comments.map((one) => one.id));
-    const gone = new Set(this.comments.filter((one) => one.gone).map((one) => one.id));
-    const added = comments.filter((one) => !known.has(one.id)).map((one) => (gone.has(one.id) ? { ...one, gone: true } : one));
+    const added = comments.filter((one) => !known.has(one.id)).map((one) => (this.gone.has(one.id) ? { ...one, gone: true } : one));
     this.comments = [...(whole ? [] : this.comments), ...added].slice(-COMMENTS);
     if (!whole) this.fresh += added.length;
   }
 
   #withdrawn(id) {
+    this.gone.add(id); // it may be told before its comment is
     this.comments = this.comments.map((one) => (one.id === id ? { ...one, gone: true } : one));
     this.draw();
   }

@@ -1,5 +1,5 @@
 // The audit that never stops, as the worker's last looks left it: sums of every room, how far they are sealed, and what ever drifted.
-import { html, cls, useEffect, useLoad } from "/static/shared/dom.js";
+import { html, cls, usePoll } from "/static/shared/dom.js";
 import { t, has, pick, said, date, number } from "/static/shared/i18n.js";
 import { Spinner } from "/static/shared/parts.js";
 import { doors } from "/static/login/session.js";
@@ -29,11 +29,7 @@ function Drifts({ rows, open }) {
 }
 
 export function Watch() {
-  const { data, error, again } = useLoad(() => doors.get("/v1/audit/watch"), []);
-  useEffect(() => {
-    const timer = setInterval(again, EVERY);
-    return () => clearInterval(timer);
-  }, []);
+  const { data, error, again } = usePoll(() => doors.get("/v1/audit/watch"), [], EVERY);
   if (error && !data) return html`<${Stuck} text=${said(error)} again=${again} />`;
   if (!data) return html`<${Spinner} label=${t("hq.auditing")} />`;
   return html`<section aria-labelledby="watch">

@@ -44,7 +44,7 @@ export function App({ shop }) {
       ${room.phase === "live" && html`<${SaleCard} shop=${shop} /><${PinnedCard} shop=${shop} />`}
       <${Composer} shop=${shop} />
     </div>
-    ${shop.sheets.map(({ name, ...facts }) => html`<${SHEETS[name]} key=${name} shop=${shop} ...${facts} onClose=${() => shop.close(name)} />`)}
+    ${shop.sheets.map(({ name, ...facts }) => html`<${SHEETS[name]} key=${`${name} ${facts.no ?? facts.id ?? ""}`} shop=${shop} ...${facts} onClose=${() => shop.close(name)} />`)}
   </div>`;
 }
 

@@ -1,7 +1,7 @@
 // Cards over the video: the pinned item, the coupon that just dropped, the group buy and its bar.
 import { html, cls } from "../shared/dom.js";
 import { t, pick } from "../shared/i18n.js";
-import { Bar, Button, Countdown, Picture, Price } from "../shared/parts.js";
+import { Bar, Countdown, Picture, Price } from "../shared/parts.js";
 import { Start } from "./sale.js";
 import { conditions, worth } from "./coupons.js";
 

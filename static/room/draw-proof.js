@@ -8,8 +8,6 @@ const digest = async (...parts) => {
 /** A page that was not loaded over https (or from this machine) has no SHA-256. */
 export const canCheck = () => Boolean(globalThis.crypto?.subtle);
 
-export const ticketOf = async (commitment, person) => (await digest(commitment, person)).slice(0, 32);
-
 export async function winners(seed, tickets, count) {
   const entered = [...new Set(tickets)].sort();
   const key = await digest(seed, ...entered);

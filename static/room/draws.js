@@ -8,6 +8,8 @@ import { canCheck, proofFault } from "./draw-proof.js";
 
 const PATIENCE = 25; // looks for a socket, so many
 const PAUSE = 200; // ms apart
+const AGAIN = 5_000; // ms after a look that failed
+const SPREAD = 2_000; // ms; a draw that opens or ends is news to the whole room at once
 
 const draws = (shop) => [...shop.live.state].filter(([key]) => key.startsWith("draw:")).map(([, view]) => view).sort((a, b) => b.id - a.id);
 
@@ -34,12 +36,19 @@ export class Draws {
     const key = `${view.id} ${view.phase}`;
     if (!viewer.known || this.asked.has(key)) return;
     this.asked.add(key);
+    setTimeout(() => this.#ask(view, key), Math.random() * SPREAD);
+  }
+
+  #ask(view, key) {
     viewer.get(`/v1/me/draws/${view.id}`).then(
       (found) => {
         this.mine.set(view.id, view.phase === "drawn" ? found : { ...found, entered: found.entered || this.of(view.id).entered });
         this.shop.draw();
       },
-      () => this.asked.delete(key),
+      () => {
+        this.asked.delete(key);
+        setTimeout(() => this.look(view), AGAIN);
+      },
     );
   }
 

@@ -36,16 +36,17 @@ export function Identify({ shop, then, onClose }) {
   }, []);
   const go = async (event) => {
     event?.preventDefault();
+    if (!sent) return ask(); // Enter in the first field
     try {
       await viewer.phone(phone, code.trim());
     } catch (refusal) {
       setBad({ code: said(refusal) });
-      return;
+      return undefined;
     }
-    shop.changedPerson();
     if (!then) shop.note(t("login.person.done"), "good");
     onClose();
     then?.();
+    return undefined;
   };
 
   return html`<${Sheet} title=${t("login.person.title")} onClose=${onClose}

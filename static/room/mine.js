@@ -10,7 +10,10 @@ import { StateChip } from "./order.js";
 export function MineSheet({ shop, tab = "orders", onClose }) {
   const [shown, show] = useState(tab);
   const [failed, fail] = useState(null);
-  const fetch = () => shop.fetchMine().then(() => fail(null), fail);
+  const fetch = () => {
+    const who = viewer.you?.sub;
+    return shop.fetchMine().then(() => fail(null), (refusal) => viewer.you?.sub === who && fail(refusal));
+  };
   useEffect(() => {
     fetch();
   }, [viewer.you?.sub]);
@@ -19,7 +22,7 @@ export function MineSheet({ shop, tab = "orders", onClose }) {
       <${Who} shop=${shop} />
       <div class="seg" role="tablist">${["orders", "coupons"].map((one) => html`<button type="button" role="tab" aria-selected=${shown === one} class=${cls(shown === one && "seg-on")} onClick=${() => show(one)}>${t(`${one}.title`)}</button>`)}</div>
       ${failed && html`<p class="note note-bad row between" role="alert"><span>${said(failed)}</span><${Button} kind="btn-sm" onPress=${fetch}>${t("retry")}<//></p>`}
-      ${viewer.known && !shop.fetched && !failed ? html`<${Spinner} />` : shown === "orders" ? html`<${Orders} shop=${shop} />` : html`<${Coupons} shop=${shop} />`}
+      ${viewer.known && !shop.fetched ? !failed && html`<${Spinner} />` : shown === "orders" ? html`<${Orders} shop=${shop} />` : html`<${Coupons} shop=${shop} />`}
     </div>
   <//>`;
 }
@@ -27,7 +30,6 @@ export function MineSheet({ shop, tab = "orders", onClose }) {
 function Who({ shop }) {
   const out = () => {
     viewer.leave();
-    shop.changedPerson();
     shop.note(t("me.out.done"));
   };
   return html`<div class="row between who"><span><b>${viewer.you?.name || t("me.guest")}</b>${viewer.known && shop.packets.points > 0 && html` <span class="chip num">${t("packet.points", { n: shop.packets.points })}</span>`}</span>

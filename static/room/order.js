@@ -20,15 +20,17 @@ export function OrderSheet({ shop, no, got, onClose }) {
   const order = shop.orders.get(no);
   const [paying, setPaying] = useState(null); // {cashier} once the cashier was opened
   const waiting = order?.state === "AWAIT_PAY" || order?.state === "CLOSING";
+  const [failed, fail] = useState(null);
+  const load = () => shop.fetchOrder(no).then(() => fail(null), fail);
   useEffect(() => {
-    if (!order) shop.fetchOrder(no).catch(refused);
-  }, [no]);
+    if (!order) load();
+  }, [no, !order]);
   useEffect(() => {
     if (!waiting || !paying) return undefined;
     const timer = setInterval(() => shop.fetchOrder(no).catch(() => {}), LOOK);
     return () => clearInterval(timer);
   }, [no, waiting, Boolean(paying)]);
-  if (!order) return html`<${Sheet} title=${t("order.title")} onClose=${onClose}><${Spinner} /><//>`;
+  if (!order) return html`<${Sheet} title=${t("order.title")} onClose=${onClose}>${failed ? html`<p class="note note-bad row between" role="alert"><span>${said(failed)}</span><${Button} kind="btn-sm" onPress=${load}>${t("retry")}<//></p>` : html`<${Spinner} />`}<//>`;
   return html`<${Sheet} title=${got && waiting ? t("buy.got") : t("order.title")} onClose=${onClose} foot=${waiting && order.state === "AWAIT_PAY" && html`<${Checkout} shop=${shop} order=${order} paying=${paying} setPaying=${setPaying} />`}>
     <div class="stack">
       <div class="row between"><${StateChip} state=${order.state} />${order.state === "AWAIT_PAY" && html`<${PayIn} shop=${shop} order=${order} />`}</div>

@@ -70,7 +70,7 @@ export function PacketSheet({ shop, id, onClose }) {
     <div class="stack">
       ${share && html`<p class="packet-got" role="status"><span>${t("packet.got")}</span><b class="num">${worth(share.currency, share.amount)}</b><span class="small muted">${t(`packet.where.${share.currency}`)}</span></p>`}
       ${mayOpen && (offer.view.packet.word ? html`<${Password} shop=${shop} view=${offer.view} />` : html`<${Button} kind="btn-primary" onPress=${() => shop.taps.claim(offer.view)}>${t("packet.open")}<//>`)}
-      ${!mayOpen && html`<${Report} id=${id} over=${!offer?.open || offer.units <= 0} currency=${share?.currency} />`}
+      ${!mayOpen && html`<${Report} id=${id} over=${!offer?.open || offer.units <= 0} />`}
     </div>
   <//>`;
 }

@@ -57,6 +57,12 @@ export class Shop extends Listeners {
     addEventListener("pagehide", () => live.close());
     addEventListener("pageshow", (event) => event.persisted && live.connect());
     setInterval(() => this.#sendLikes(), LIKES_EVERY);
+    let who = viewer.you?.sub;
+    viewer.subscribe(() => {
+      const known = [who, viewer.you?.sub].some((one) => one?.startsWith("p:"));
+      if (who !== viewer.you?.sub && known) this.changedPerson();
+      who = viewer.you?.sub;
+    });
     live.connect();
     if (viewer.known) this.taps.resume();
     arrive(this);
@@ -140,10 +146,11 @@ export class Shop extends Listeners {
 
   // -- this person --
 
-  /** After a login or a sign-out: other orders, another socket. */
+  /** After a login or a sign-out, here or on another page of this shop: other orders, another socket. */
   changedPerson() {
     this.orders.clear();
     this.coupons.clear();
+    this.taps.clear();
     this.waits.clear();
     this.packets.clear();
     this.draws.clear();
@@ -156,10 +163,11 @@ export class Shop extends Listeners {
   async fetchMine() {
     if (!viewer.known) return;
     const query = `?room=${encodeURIComponent(this.id)}`;
-    const who = viewer.you.sub;
     const [{ orders }, { coupons }] = await Promise.all([viewer.get(`/v1/me/orders${query}`), viewer.get(`/v1/me/coupons${query}`)]);
-    if (viewer.you?.sub !== who) return;
-    this.orders = new Map(orders.map((one) => [one.no, one]));
+    // Asked first and answered last is possible: what was pushed or fetched meanwhile is newer, and may not be on this list.
+    const newer = (one) => (this.orders.get(one.no)?.version > one.version ? this.orders.get(one.no) : one);
+    const listed = new Map(orders.map((one) => [one.no, newer(one)]));
+    this.orders = new Map([...[...this.orders].filter(([no]) => !listed.has(no)), ...listed]);
     this.coupons = new Map(coupons.map((one) => [one.id, one]));
     await Promise.all([this.waits.fetch(), this.packets.fetch()]);
     this.fetched = true;

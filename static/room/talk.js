@@ -2,6 +2,7 @@
 import { html, useEffect, useRef, useState, useNow, cls } from "../shared/dom.js";
 import { t, said } from "../shared/i18n.js";
 import { viewer } from "../shared/api.js";
+import { newKey } from "../sdk/tap.js";
 
 const MOST = 200; // characters, as the server's own limit
 const NEAR = 60; // px from the lower end: still "at the end", so new comments scroll in
@@ -31,6 +32,7 @@ export function Composer({ shop }) {
   const [text, setText] = useState("");
   const [wait, setWait] = useState(0); // epoch ms until which the server wants quiet
   const [busy, setBusy] = useState(false);
+  const cid = useRef(null); // of the text in the field: sent again under it, it is said once
   const now = useNow(250, wait > Date.now());
   const quiet = Math.ceil((wait - now) / 1000);
   const closed = shop.room.phase === "ended";
@@ -43,7 +45,8 @@ export function Composer({ shop }) {
     if (!said_ || busy || quiet > 0) return;
     setBusy(true);
     try {
-      await shop.live.say(said_);
+      await shop.live.say(said_, (cid.current ||= newKey()));
+      cid.current = null;
       setText("");
     } catch (refusal) {
       if (refusal.code === "slow_down") setWait(Date.now() + (refusal.facts.wait || 1000));
@@ -56,7 +59,7 @@ export function Composer({ shop }) {
   return html`<footer class="foot">
     <form class="say" onSubmit=${send}>
       <input class="say-input" value=${text} maxlength=${MOST} enterkeyhint="send" autocomplete="off" disabled=${closed} placeholder=${t("room.say")} aria-label=${t("room.say")}
-        onInput=${(event) => setText(event.target.value)} />
+        onInput=${(event) => { cid.current = null; setText(event.target.value); }} />
       ${quiet > 0 ? html`<span class="say-wait num" role="status">${t("room.wait", { n: quiet })}</span>`
         : text.trim() && !closed && html`<button class="say-send" disabled=${busy}>${t("room.send")}</button>`}
     </form>

@@ -25,6 +25,11 @@ export class Taps {
     if (!this.busy(offer)) this.byOffer.delete(offer);
   }
 
+  /** Another person: what the last one tapped is not theirs. */
+  clear() {
+    this.byOffer.clear();
+  }
+
   buy(view, qty, store, team) {
     const lines = [{ offer: view.id, qty, version: view.version }];
     return this.#run(view.id, "buy", (options) => this.shop.live.buy({ lines, at: [store], team }, options));
@@ -64,7 +69,7 @@ export class Taps {
       if (result.packet.grant) shop.fetchCoupons().catch(() => {});
     } else {
       shop.note(t("coupons.got"), "good");
-      shop.fetchCoupons().catch(() => {});
+      shop.fetchCoupons().then(() => this.forget(offer), () => {}); // from here on what is held says whether one more can be claimed
     }
   }
 
@@ -101,7 +106,7 @@ export class Taps {
       try {
         found = await viewer.get(`/v1/me/intents/${this.shop.id}/${key}`);
       } catch (refusal) {
-        found = refusal.code === "offline" ? { pending: true } : {};
+        found = refusal.retry || !refusal.status || refusal.status >= 500 ? { pending: true } : {}; // nobody knows yet
       }
       if (!found.pending) {
         this.#remember(key, null);

@@ -62,8 +62,18 @@ class Viewer extends Listeners {
     super();
     this.held = null; // {token, expires (epoch ms), you: {sub, name, known}}
     this.going = null;
+    this.#held(keep.get(SLOT));
+    // Who logs in or out on another page of this shop does so here too; each page would else write its own person back at its next refresh.
+    globalThis.addEventListener?.("storage", (event) => {
+      if (event.key !== SLOT) return;
+      this.#held(event.newValue);
+      this.tell();
+    });
+  }
+
+  #held(text) {
     try {
-      this.held = JSON.parse(keep.get(SLOT) || "null");
+      this.held = JSON.parse(text || "null");
     } catch {
       this.held = null;
     }
@@ -140,11 +150,19 @@ class Viewer extends Listeners {
   /** Once more with another token when this one was refused as expired. */
   async #ask(method, path, body) {
     try {
-      return await call(method, path, body, { token: await this.token() });
+      return await this.#as(await this.token(), method, path, body);
     } catch (refusal) {
       if (refusal.code !== "expired" && refusal.code !== "unauthorised") throw refusal;
-      return call(method, path, body, { token: await this.token(true) });
+      return this.#as(await this.token(true), method, path, body);
     }
+  }
+
+  /** An answer that comes after somebody else has taken this page over is not for them. */
+  async #as(token, method, path, body) {
+    const who = this.you?.sub;
+    const answer = await call(method, path, body, { token });
+    if (this.you?.sub !== who) throw new ApiRefusal("offline");
+    return answer;
   }
 }
 

@@ -66,6 +66,17 @@ export function useLoad(load, inputs) {
   return { ...held, again: next };
 }
 
+/** As `useLoad`, and again `ms` after each answer: a server that is slow is not asked by more and more. */
+export function usePoll(load, inputs, ms) {
+  const held = useLoad(load, inputs);
+  useEffect(() => {
+    if (held.busy) return undefined;
+    const timer = setTimeout(held.again, ms);
+    return () => clearTimeout(timer);
+  }, [held.busy]);
+  return held;
+}
+
 /** localStorage that may be absent (private mode, in-app browsers): reads give null, writes are forgotten. */
 export const keep = {
   get(key) {

@@ -4,6 +4,8 @@ import { Listeners, keep, useStore } from "./dom.js";
 const LANGS = ["zh", "en"];
 const LOCALE = { zh: "zh-CN", en: "en-GB" };
 const ZONE = "Asia/Shanghai"; // the shop's own clock: pickup hours and deadlines are meant there
+const ZONE_AHEAD = 8 * 3_600_000; // ms
+const AGAIN = 2_000; // ms after which texts that did not come are asked for again, more or less
 const listeners = new Listeners();
 let catalogue = {};
 let current = "zh";
@@ -29,7 +31,13 @@ async function read(name) {
 /** Loads the catalogues before a page draws. `staff: true` adds the texts of console, desk and head office. */
 export async function load({ lang = preferred(), staff = false } = {}) {
   wanted = staff ? ["", "staff."] : [""];
-  await choose(lang, false);
+  for (;;) {
+    try {
+      return await choose(lang, false);
+    } catch {
+      await new Promise((done) => setTimeout(done, AGAIN * (0.5 + Math.random())));
+    }
+  }
 }
 
 /** Changes the language in place and remembers it. */
@@ -111,6 +119,10 @@ export const date = (at) =>
   new Intl.DateTimeFormat(LOCALE[current], {
     month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hour12: false, timeZone: ZONE,
   }).format(at);
+
+/** A moment (epoch ms) as an input of day and time holds it, and back: in the shop's time zone too, which has no summer time. */
+export const typedMoment = (at) => new Date(at + ZONE_AHEAD).toISOString().slice(0, 16);
+export const momentOf = (typed) => new Date(`${typed}Z`).getTime() - ZONE_AHEAD;
 
 /** Milliseconds left as 4:05 or 1:02:03; never below 0:00. */
 export function countdown(ms) {

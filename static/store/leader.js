@@ -1,5 +1,5 @@
 // A group leader's list: each group, how far it is, and who ordered what (names masked).
-import { html, useLoad, useEffect } from "/static/shared/dom.js";
+import { html, usePoll } from "/static/shared/dom.js";
 import { t, pick, money, said, time } from "/static/shared/i18n.js";
 import { Bar, Empty, Spinner } from "/static/shared/parts.js";
 import { doors, list } from "/static/login/session.js";
@@ -8,11 +8,7 @@ import { Stuck } from "/static/login/frame.js";
 const EVERY = 5_000; // ms; people stand before the leader, but the queue beside it is what they wait for
 
 export function LeaderGroups() {
-  const { data, error, again } = useLoad(() => doors.get("/v1/leader/groups"), []);
-  useEffect(() => {
-    const timer = setInterval(again, EVERY);
-    return () => clearInterval(timer);
-  }, []);
+  const { data, error, again } = usePoll(() => doors.get("/v1/leader/groups"), [], EVERY);
   const groups = list(data, "groups");
   return html`<section class="leader" aria-labelledby="leader">
     <h2 id="leader">${t("store.leader")}</h2>

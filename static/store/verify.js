@@ -37,6 +37,7 @@ export function Verify({ store, stores, onDone }) {
   const [scan, setScan] = useState(false);
   const [camera, setCamera] = useState(false);
   const field = useRef(null);
+  const unsure = useRef(null); // ticket whose hand-over was sent and not answered
   const locked = until - useNow(500, until > 0) > 0;
   useEffect(() => {
     canScan().then(setCamera);
@@ -73,8 +74,18 @@ export function Verify({ store, stores, onDone }) {
       setGiven({ ...seen.ticket, ...ticket });
       setCode("");
       onDone(ticket);
+      unsure.current = null;
     } catch (refusal) {
-      refused(refusal);
+      if (refusal.code === "offline") unsure.current = seen.ticket.id; // handed over or not: nobody knows until it is asked again
+      if (refusal.code === "state" && refusal.facts.state === "COLLECTED" && unsure.current === seen.ticket.id) {
+        setGiven(seen.ticket);
+        setCode("");
+        onDone(seen.ticket);
+        unsure.current = null;
+      } else {
+        refused(refusal);
+        if (refusal.code === "offline") return; // what is seen stays, to press again
+      }
     }
     setSeen(null);
     field.current?.focus();

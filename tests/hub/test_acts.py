@@ -18,10 +18,11 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 import live
-from live.infra import roomlog
+from live.infra import outbox, roomlog
 from live.infra.db import utc_now
 from live.infra.keys import room_key
 from live.offers.actions import add_stock, clear_shelf
+from live.offers.parties.queries import board
 from live.offers.waitlist import actions as waitlist
 from live.orders import actions as orders
 from live.payments.actions import ask_provider
@@ -31,6 +32,7 @@ from live.promotions.coupon.voiding import void_coupon
 from live.promotions.draw.actions import clear_draws, close_draw, draw_winners, open_draw
 from live.promotions.flash_sale.actions import end_sale, move_sale, open_sale, reprice_sale, tell_started
 from live.promotions.group_buy.actions import close_team, end_group
+from live.promotions.team.actions import open_teams
 from live.protocol.events import CRITICAL, STATE
 from live.rooms.actions import begin_stop, create_room, edit_room, mute, pin, start_room, stop_room, unmute, withdraw
 from tests.conftest import PICKUP
@@ -304,6 +306,19 @@ async def groups(show: Show) -> None:
     await show.look()
 
 
+async def teams(show: Show) -> None:
+    """Small teams, one of them opened."""
+    offer = await show.act(
+        open_teams, room_id="r1", sku="TEA", fen=5000, stock={"S1": 4}, size=2, team_minutes=30, minutes=None, now=utc_now()
+    )
+    await show.look()
+    await show.paid("p:3", await show.buy("p:3", offer.id))
+    async with show.db.begin() as session:
+        await outbox.count(session, "r1", f"teams:{offer.id}", *await board(session, offer.id))
+    await show.look()
+    await show.act(end_group, offer.id, utc_now())
+
+
 async def planned(show: Show) -> None:
     """A sale made for later starts, at another price."""
     opens = utc_now() + timedelta(minutes=1)
@@ -344,6 +359,7 @@ async def test_old_snapshot_and_what_was_told_since_make_the_new_snapshot_for_al
     offer = await goods(show, later)
     await coupons(show, offer)
     await groups(show)
+    await teams(show)
     await queue(show)
     await planned(show)
     await giveaway(show, later)

@@ -34,7 +34,9 @@ async def drop(house: House, minutes: int, total: int = 10) -> int:
             session, room_id="r1", off=500, threshold=0, total=total, per_person=1, minutes=None, now=datetime.now(UTC), watch=minutes
         )
         assert offer.terms[WATCH] == minutes
-        return int(offer.id or 0)
+    while not await house.redis.hexists(room_key("r1", "state"), f"offer:{offer.id}"):  # type: ignore[misc]
+        await asyncio.sleep(0.01)
+    return int(offer.id or 0)
 
 
 async def claim(client: Client, offer: int, key: str) -> dict[str, Any]:
@@ -48,7 +50,6 @@ async def test_a_claim_says_how_long_is_left_and_goes_through_once_it_is_watched
     offer = await drop(house, 10)
     phone, _ = await house.join("p:1")
     tablet, _ = await house.join("p:1")
-    await until(lambda: f"offer:{offer}" in str((phone.frames, tablet.frames)), "the coupon is seen")
     await watch(house.redis, "r1", [("p:1", 6 * MINUTE, 0), ("p:1", 6 * MINUTE, 0)])  # on two devices at another hub
     for device, key in ((phone, "key-two-1"), (tablet, "key-two-2")):
         assert (await claim(device, offer, key))["no"] == {"code": "watch_longer", "retry": False, "minutes": 4}
@@ -99,7 +100,6 @@ async def test_200_people_at_once_are_let_through_by_their_own_minutes(house: Ho
     await show_began(house, 60)
     offer = await drop(house, 5, total=200)
     clients = await asyncio.gather(*(house.join(f"p:{n}") for n in range(1, 201)))
-    await until(lambda: all(f"offer:{offer}" in str(client.frames) for client, _ in clients), "everybody sees the coupon")
     await watch(house.redis, "r1", [(f"p:{n}", 5 * MINUTE if n % 2 else 4 * MINUTE, 0) for n in range(1, 201)])
     answers = await asyncio.gather(*(claim(client, offer, f"key-{n:05}") for n, (client, _) in enumerate(clients)))
     refused = [n for n, answer in enumerate(answers, 1) if "no" in answer]

@@ -64,7 +64,7 @@ BUGS = (
     Bug("a release booked twice",
         (Code(BOOKS + "give_back", "if cause in self.moves:",
               "if cause in self.moves and (cause := (*cause[:2], cause[2] + '2')) in self.moves:"),),
-        (Code("live.offers.till:_number", "if seen is not None:\n        return seen", "if seen is not None:\n        rid += '2'"),)),
+        (Code("live.offers.till:_number", "if found is not None:\n        return found", "if found is not None:\n        rid += '2'"),)),
     Bug("each line of a bundle checked alone",
         (Code(TURNSTILE + "check", "need[offer] = need.get(offer, 0) + qty", "need[offer] = qty"),),
         (Lua(SCRIPTS + "reserve", "need[o] = need[o] + line[2]", "need[o] = line[2]"),)),

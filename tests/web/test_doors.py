@@ -57,6 +57,8 @@ STAFF: dict[tuple[str, str], str] = {
     ("POST", "/v1/rooms/{room}/comments/{id}/withdraw"): TALK,
     ("POST", "/v1/offers/{id}/end"): SHOW,
     ("POST", "/v1/offers/{id}/price"): SHOW,
+    ("POST", "/v1/offers/{id}/time"): SHOW,
+    ("POST", "/v1/offers/{id}/void"): SHOW,
     ("POST", "/v1/offers/{id}/stock"): SHOW,
     ("GET", "/v1/rooms/{room}/figures"): SHOW,
     ("GET", "/v1/rooms/{room}/refunds"): SHOW,

@@ -138,9 +138,10 @@ async def expire_due(session: AsyncSession, now: datetime, limit: int = 500) -> 
 
 
 _EXPIRE = text(
-    "UPDATE coupon_grant SET state = 'EXPIRED', version = version + 1 WHERE id IN (SELECT id FROM coupon_grant"
+    "WITH due AS (SELECT id FROM coupon_grant"  # not `id IN (…)`: that may be looked up once a row, and ends more than the limit
     " WHERE state = 'CLAIMED' AND valid_until <= :now ORDER BY valid_until LIMIT :most FOR UPDATE SKIP LOCKED)"
-    " RETURNING id, room_id, person, version, offer_id"
+    " UPDATE coupon_grant g SET state = 'EXPIRED', version = version + 1 FROM due WHERE g.id = due.id"
+    " RETURNING g.id, g.room_id, g.person, g.version, g.offer_id"
 )
 
 

@@ -67,8 +67,8 @@ async def void_due(session: AsyncSession, now: datetime, limit: int = AT_ONCE) -
     return len(done)
 
 
-_VOID = text("""UPDATE coupon_grant g SET state = 'VOID', version = g.version + 1 FROM coupon_void v
-  WHERE v.offer_id = g.offer_id AND g.id IN (SELECT c.id FROM coupon_grant c JOIN coupon_void w ON w.offer_id = c.offer_id
+_VOID = text("""WITH due AS (SELECT c.id, w.reason FROM coupon_grant c JOIN coupon_void w ON w.offer_id = c.offer_id
     WHERE w.done_at IS NULL AND c.state = 'CLAIMED' ORDER BY c.id LIMIT :most FOR UPDATE OF c SKIP LOCKED)
-  RETURNING g.id, g.room_id, g.person, g.version, g.offer_id, v.reason""")
+  UPDATE coupon_grant g SET state = 'VOID', version = g.version + 1 FROM due WHERE g.id = due.id
+  RETURNING g.id, g.room_id, g.person, g.version, g.offer_id, due.reason""")
 _DONE = text("UPDATE coupon_void SET done_at = :now WHERE done_at IS NULL AND at < :before")

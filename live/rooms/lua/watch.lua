@@ -1,6 +1,7 @@
 -- Adds spans of watching to what each person has watched of the show that is on. A person's spans that overlap count once, whatever devices
 -- and hubs they are of: what lies before the end of the last one is in already. Sent again it changes nothing.
 -- KEYS: meta, state, watched. ARGV: room, then per span: who, and how many ms ago it began and ended
+-- Answer: 1, or 0 when no show is on.
 -- include: live.infra/nudge
 local STATE, WATCHED = KEYS[2], KEYS[3]
 -- include: live.infra/show
