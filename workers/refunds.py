@@ -10,6 +10,7 @@ import time
 from datetime import timedelta
 
 import structlog
+from redis.exceptions import RedisError
 from sqlalchemy import Text, bindparam, text
 
 from live.infra.db import array, utc_now
@@ -17,6 +18,7 @@ from live.infra.jobs import pause
 from live.infra.redis import Script
 from live.orders.actions import refunds_done
 from live.payments.actions import send_refunds
+from live.protocol.codes import Code, Refusal
 from workers.tools import SLICE_SECONDS, Tools
 
 log = structlog.get_logger("worker")
@@ -71,8 +73,11 @@ async def refund_all(tools: Tools, key: str = "") -> bool:
 
 
 async def turn(tools: Tools) -> None:
-    """Wait for this refund's turn: `refunds_per_second` for all workers together."""
-    wait = int(await _turn(tools.redis, [TURNS], [1_000_000 // tools.settings.refunds_per_second]))
+    """Wait for this refund's turn: `refunds_per_second` for all workers together. Refusal(UNAVAILABLE)."""
+    try:
+        wait = int(await _turn(tools.redis, [TURNS], [1_000_000 // tools.settings.refunds_per_second]))
+    except (RedisError, OSError):  # without turns nothing is sent; this one is due again later
+        raise Refusal(Code.UNAVAILABLE) from None
     await asyncio.sleep(wait / 1_000_000)
 
 
