@@ -18,7 +18,7 @@ from live.infra.db import Database
 from live.orders import rules
 from live.orders.attribution import freeze
 from live.orders.basket import basket_of
-from live.orders.change import hand_over, lines_of, locked, locked_all, move, return_goods, tell, tell_all, units_of
+from live.orders.change import hand_over, lines_of, locked, locked_all, move, return_goods, tell, tell_all, units_of, with_coupons
 from live.orders.queries import refund_open, with_open_attempts
 from live.orders.refunds import ask_refund, decline_refund, grant_refund, refunds_done, settle_group, settle_team
 from live.orders.tables import Order
@@ -107,7 +107,7 @@ async def payment_arrived(session: AsyncSession, attempts: Sequence[PayAttempt],
             paid.append(order)
     with session.no_autoflush:  # each order is written once
         await freeze(session, paid)
-        for order in sorted((order for order in paid if order.grant_id is not None), key=lambda order: order.grant_id or 0):
+        for order in with_coupons(paid):
             await coupons.use(session, order.no)
         for order in paid:
             move(order, "ALLOCATED" if order.team_id is None and order.party_id is None else "GROUP_WAIT")

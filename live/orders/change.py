@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -34,6 +34,11 @@ async def locked_all(session: AsyncSession, nos: Collection[str]) -> dict[str, O
     if not found.keys() >= set(nos):
         raise Refusal(Code.NOT_FOUND, what="order")
     return found
+
+
+def with_coupons(orders: Iterable[Order]) -> list[Order]:
+    """Those that have a coupon, in the order of the coupons' ids, as their rows are locked."""
+    return sorted((order for order in orders if order.grant_id is not None), key=lambda order: order.grant_id or 0)
 
 
 def move(order: Order, to: str) -> None:

@@ -18,7 +18,7 @@ from live.offers.parties.rules import DECIDED
 from live.offers.parties.tables import Party
 from live.offers.tables import Offer, Team
 from live.orders import rules
-from live.orders.change import hand_over, locked, locked_all, move, return_goods, tell, tell_all
+from live.orders.change import hand_over, locked, locked_all, move, return_goods, tell, tell_all, with_coupons
 from live.orders.tables import Order, OrderLine
 from live.payments.actions import approve, decline, open_refund, open_refunds
 from live.payments.tables import Refund
@@ -108,7 +108,7 @@ async def refunds_done(session: AsyncSession, refunds: Sequence[Refund], now: da
         order.refunded = refunded[order.no]
     for order in ended:
         move(order, "REFUNDED")
-    for order in sorted((order for order in ended if order.grant_id is not None), key=lambda order: order.grant_id or 0):
+    for order in with_coupons(ended):
         await coupons.give_back(session, order.no, now)
     await return_goods(session, ended, "RESTOCK")
     await tell_all(session, changed)

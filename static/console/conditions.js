@@ -2,7 +2,7 @@
 import { html } from "/static/shared/dom.js";
 import { t, momentOf, typedMoment } from "/static/shared/i18n.js";
 import { Field } from "/static/shared/parts.js";
-import { Text, Whole, toWhole } from "/static/login/forms.js";
+import { Text, Whole, between, toWhole } from "/static/login/forms.js";
 import { titleOf, useCatalogue } from "./goods.js";
 
 const HOUR = 3600;
@@ -15,11 +15,11 @@ export const NO_CONDITIONS = { percent: "", scope: "", category: "", skus: [], a
 export const isPercent = (values) => Boolean(String(values.percent).trim());
 
 export function conditionFaults(v) {
-  const between = (text, most) => (!String(text).trim() || (toWhole(text) >= 1 && toWhole(text) <= most) ? "" : t("login.why.between", { a: 1, b: most }));
+  const optional = (text, most) => (String(text).trim() ? between(text, 1, most) : "");
   return {
-    percent: between(v.percent, 99),
-    watch: between(v.watch, MOST_MINUTES),
-    valid_seconds: between(v.valid_seconds, MOST_HOURS),
+    percent: optional(v.percent, 99),
+    watch: optional(v.watch, MOST_MINUTES),
+    valid_seconds: optional(v.valid_seconds, MOST_HOURS),
     valid_until: v.valid_until && String(v.valid_seconds).trim() ? t("login.why.one_end") : "",
     category: v.scope === "category" && !v.category ? t("login.why.empty") : "",
     skus: v.scope === "skus" && !v.skus.length ? t("login.why.empty") : "",

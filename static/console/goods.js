@@ -3,7 +3,7 @@ import { html, cls, useState, useEffect } from "/static/shared/dom.js";
 import { t, pick, money, number, said } from "/static/shared/i18n.js";
 import { Picture, Spinner } from "/static/shared/parts.js";
 import { doors, list } from "/static/login/session.js";
-import { toWhole } from "/static/login/forms.js";
+import { between, toWhole, toYuan } from "/static/login/forms.js";
 
 const MOST = 60; // rows listed; more is a reason to type another letter
 
@@ -111,8 +111,13 @@ export function Minutes({ value, onInput, error }) {
     ${error ? html`<span class="field-error" role="alert">${error}</span>` : html`<span class="field-hint">${t("console.minutes_hint")}</span>`}</label>`;
 }
 
-/** Limits the doors set, said beforehand: {per_person, minutes}. */
-export function limitFaults({ per_person, minutes }) {
-  const between = (text, most) => (toWhole(text) >= 1 && toWhole(text) <= most ? "" : t("login.why.between", { a: 1, b: most }));
-  return { per_person: between(per_person, 99), minutes: minutes ? between(minutes, 1440) : "" };
-}
+/** Limits the doors set, said beforehand; no minutes: until ended by hand. */
+export const minutesFault = (minutes) => (minutes ? between(minutes, 1, 1440) : "");
+export const limitFaults = ({ per_person, minutes }) => ({ per_person: between(per_person, 1, 99), minutes: minutesFault(minutes) });
+
+/** What choosing a SKU does to a form with a price and units per store. */
+export const chooseGoods = (set) => (sku) => {
+  set("sku", sku);
+  set("stock", {});
+  if (sku) set("fen", toYuan(sku.fen));
+};

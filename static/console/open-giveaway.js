@@ -5,7 +5,7 @@ import { refused } from "/static/shared/toast.js";
 import { Button, Countdown, Field } from "/static/shared/parts.js";
 import { useForm, Text, Whole, Yuan, toFen, toWhole } from "/static/login/forms.js";
 import { FormSheet, withMinutes } from "./open.js";
-import { Minutes, limitFaults } from "./goods.js";
+import { Minutes, minutesFault } from "./goods.js";
 
 /** One of a few, as buttons. */
 function Choice({ label, name, form, options }) {
@@ -23,7 +23,7 @@ export function OpenPacket({ studio, onClose }) {
       sum: sum(v) >= toWhole(v.shares) && sum(v) > 0 ? "" : t("console.packet_small"),
       shares: toWhole(v.shares) >= 1 ? "" : t("login.why.above_zero"),
       threshold: optionalFen(v.threshold) === null ? t("login.why.number") : "",
-      minutes: limitFaults({ ...v, per_person: "1" }).minutes,
+      minutes: minutesFault(v.minutes),
     }),
     async (v) => {
       const coupon = v.currency === "coupon";
@@ -53,7 +53,7 @@ export function OpenDraw({ studio, onClose }) {
       threshold: optionalFen(v.threshold) === null ? t("login.why.number") : "",
       winners: toWhole(v.winners) >= 1 ? "" : t("login.why.above_zero"),
       word: v.entry === "order" || v.word.trim() ? "" : t("login.why.empty"),
-      minutes: v.minutes ? limitFaults({ ...v, per_person: "1" }).minutes : t("login.why.empty"),
+      minutes: v.minutes ? minutesFault(v.minutes) : t("login.why.empty"),
     }),
     async (v) => {
       const prize = v.prize === "text" ? { prize_zh: v.prize_zh, prize_en: v.prize_en } : { off: toFen(v.off), threshold: optionalFen(v.threshold) };

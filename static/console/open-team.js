@@ -2,22 +2,21 @@
 import { html, cls } from "/static/shared/dom.js";
 import { t } from "/static/shared/i18n.js";
 import { Bar } from "/static/shared/parts.js";
-import { useForm, Whole, Yuan, toFen, toWhole, toYuan } from "/static/login/forms.js";
-import { SkuChoice, StockByStore, stockBody, stockFaults, Minutes, limitFaults, titleOf } from "./goods.js";
+import { useForm, Whole, Yuan, between, toFen, toWhole } from "/static/login/forms.js";
+import { SkuChoice, StockByStore, stockBody, stockFaults, Minutes, chooseGoods, minutesFault, titleOf } from "./goods.js";
 import { FormSheet, withMinutes } from "./open.js";
 
 const [LEAST_SEATS, MOST_SEATS, MOST_MINUTES] = [2, 50, 1440]; // as the server
-const PER_PERSON = 1; // one team and one unit each: the server's rule, no choice of the host's
 
 function check(v) {
   if (!v.sku) return { sku: t("console.need_goods") };
-  const [size, clock] = [toWhole(v.size), toWhole(v.team_minutes)];
+  const size = toWhole(v.size);
   const units = Object.values(stockBody(v.stock)).reduce((sum, n) => sum + n, 0);
   return {
     fen: toFen(v.fen) > 0 ? "" : t("console.need_price"),
-    size: !(size >= LEAST_SEATS && size <= MOST_SEATS) ? t("login.why.between", { a: LEAST_SEATS, b: MOST_SEATS }) : units && size > units ? t("login.why.above_stock") : "",
-    team_minutes: clock >= 1 && clock <= MOST_MINUTES ? "" : t("login.why.between", { a: 1, b: MOST_MINUTES }),
-    minutes: limitFaults({ ...v, per_person: String(PER_PERSON) }).minutes,
+    size: between(v.size, LEAST_SEATS, MOST_SEATS) || (units && size > units ? t("login.why.above_stock") : ""),
+    team_minutes: between(v.team_minutes, 1, MOST_MINUTES),
+    minutes: minutesFault(v.minutes),
     ...stockFaults(v.sku, v.stock),
   };
 }
@@ -30,13 +29,8 @@ export function OpenTeams({ studio, onClose }) {
     onClose();
   });
   const { values, set } = form;
-  const choose = (sku) => {
-    set("sku", sku);
-    set("stock", {});
-    if (sku) set("fen", toYuan(sku.fen));
-  };
   return html`<${FormSheet} title=${t("console.open_teams")} form=${form} send=${t("console.open_now")} onClose=${onClose} wide>
-    <${SkuChoice} value=${values.sku} onChoose=${choose} error=${form.error("sku")} />
+    <${SkuChoice} value=${values.sku} onChoose=${chooseGoods(set)} error=${form.error("sku")} />
     ${values.sku && html`
       <div class="three">
         <${Yuan} label=${t("console.team_price")} ...${form.bind("fen")} hint=${t("console.shop_price", { fen: values.sku.fen })} />

@@ -4,10 +4,10 @@ import { t, pick, money } from "/static/shared/i18n.js";
 import { toast } from "/static/shared/toast.js";
 import { Sheet } from "/static/shared/dialog.js";
 import { Field } from "/static/shared/parts.js";
-import { useForm, Whole, Yuan, Left, toFen, toWhole, toYuan } from "/static/login/forms.js";
+import { useForm, Whole, Yuan, Left, toFen, toWhole } from "/static/login/forms.js";
 import { Start, startBody, startFaults, startValues } from "./start.js";
 import { Conditions, NO_CONDITIONS, conditionBody, conditionFaults, isPercent } from "./conditions.js";
-import { SkuChoice, StockByStore, stockBody, stockFaults, Minutes, limitFaults, titleOf } from "./goods.js";
+import { SkuChoice, StockByStore, stockBody, stockFaults, Minutes, chooseGoods, limitFaults, titleOf } from "./goods.js";
 
 /** {title, send, above}: other words over it and on the button, and what stands above the fields, where a form is filled in for later. */
 export const Later = createContext(null);
@@ -46,14 +46,9 @@ export function OpenSale({ studio, onClose }) {
     },
   );
   const { values, set } = form;
-  const choose = (sku) => {
-    set("sku", sku);
-    set("stock", {});
-    if (sku) set("fen", toYuan(sku.fen));
-  };
   const off = values.sku && toFen(values.fen) !== null ? Math.round((1 - toFen(values.fen) / values.sku.fen) * 100) : 0;
   return html`<${FormSheet} title=${t("console.open_sale")} form=${form} send=${t(values.start === "now" ? "console.open_now" : "console.plan_it")} onClose=${onClose} wide>
-    <${SkuChoice} value=${values.sku} onChoose=${choose} error=${form.error("sku")} />
+    <${SkuChoice} value=${values.sku} onChoose=${chooseGoods(set)} error=${form.error("sku")} />
     ${values.sku && html`
       <div class="three">
         <${Yuan} label=${t("console.price")} ...${form.bind("fen")} hint=${off > 0 ? t("console.off_percent", { n: off }) : t("console.shop_price", { fen: values.sku.fen })} />

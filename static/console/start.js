@@ -3,7 +3,7 @@ import { html } from "/static/shared/dom.js";
 import { t, pick, money, date, momentOf } from "/static/shared/i18n.js";
 import { toast } from "/static/shared/toast.js";
 import { Field } from "/static/shared/parts.js";
-import { useForm, Text, Whole, Yuan, toFen, toWhole, toYuan } from "/static/login/forms.js";
+import { useForm, Text, Whole, Yuan, between, toFen, toWhole, toYuan } from "/static/login/forms.js";
 import { FormSheet } from "./open.js";
 
 const DAYS = 7; // the door's limits
@@ -12,8 +12,6 @@ const MINUTES = 24 * 60 * DAYS;
 
 /** What the form starts with; a show that has not begun can only be planned for. */
 export const startValues = (live) => ({ start: live ? "now" : "at", in: "5", at: "", countdown: COUNTDOWN.usual, per_order: "" });
-
-const between = (text, least, most) => (toWhole(text) >= least && toWhole(text) <= most ? "" : t("login.why.between", { a: least, b: most }));
 
 /** The moment meant (epoch ms of the server), null for now, NaN when it cannot be read. `now`: the server's clock. */
 function opensOf({ start, in: minutes, at }, now) {

@@ -18,6 +18,12 @@ export function toWhole(text) {
   return /^\d{1,7}$/.test(plain) ? Number(plain) : null;
 }
 
+/** "" when it is a whole number from `least` to `most`, else the sentence that says so. */
+export function between(text, least, most) {
+  const number = toWhole(text);
+  return number !== null && number >= least && number <= most ? "" : t("login.why.between", { a: least, b: most });
+}
+
 // What the server's checks are called or say → the key of our text. Groups of the pattern become {a}, {b}.
 const WHY = [
   [/^missing$|^string_too_short$|^empty$/, "empty"],

@@ -45,8 +45,8 @@ class Terms:
     """`off` fen, or with `percent` that share of the goods but at most `off` fen, once they come to `threshold` fen (0: any sum).
 
     Only goods of `category` or with one of `skus` count, everything when neither is there. `audience` new: who has paid for no order yet.
-    Only who has watched `watch` minutes of the show can claim it. It is good
-    for `valid_seconds` after the claim, or until `valid_until`, or for ever.
+    Only who has watched `watch` minutes of the show can claim it. It is good for `valid_seconds` after the claim, or until `valid_until`,
+    or for ever.
     """
 
     off: int
