@@ -18,7 +18,7 @@ from live.protocol.codes import RETRY
 
 OK = "ok"
 TURN = 200  # taps sent before the loop may read again: falling behind must not keep us from hearing answers
-AGAIN_MS = (100, 400)  # a resend waits so long, spread, as pages do
+FIRST_WAIT, LONGEST_WAIT = 0.3, 8.0  # seconds a resend waits at most, doubled per try, with full jitter, as pages do
 
 
 class Door(Protocol):
@@ -77,8 +77,8 @@ class Storm:
         if self.codes[n]:
             return
         if code in RETRY:
-            pause = random.uniform(*AGAIN_MS) / 1000
-            asyncio.get_running_loop().call_later(pause, self.send, n)
+            longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self.tries[n] - 1, 10))
+            asyncio.get_running_loop().call_later(random.uniform(0, longest), self.send, n)
             return
         self.codes[n], self.answered[n] = code, time.perf_counter()
         self._left -= 1
