@@ -144,6 +144,11 @@ BUGS = (
         lines=(Value("live.offers.waitlist.giving:_PAGE", text(giving._PAGE.text.replace("ORDER BY place", "ORDER BY place DESC"))),)),
     Bug("what was given to who waits is sold at the turnstile too",
         lines=(Code("live.offers.till:Move.given", "left=self.left - units", "left=self.left"),)),
+    Bug("a share pays another sum than it was cut to",
+        lines=(Code("live.promotions.red_packet.booking:PacketBooker.book",
+                    "(intent, shares[intent.rid][1])", "(intent, 1 + shares[intent.rid][1])"),)),
+    Bug("a room built anew that knows nobody's limit",
+        lines=(Code("live.offers.rebuild:_snapshot", "state, hashes, used\n", "state, hashes, []\n"),)),
     Bug("a database that keeps what it committed a little later", sql=(
         "ALTER SYSTEM SET synchronous_commit = off", "ALTER SYSTEM SET wal_writer_delay = '10s'", "SELECT pg_reload_conf()")),
     Bug("the turnstile's yes told as success",

@@ -29,6 +29,8 @@ _SQL = text("""SELECT jsonb_build_object(
     (SELECT jsonb_agg(jsonb_build_array(l.offer_id, l.qty)) FROM order_line l WHERE l.order_no = o.no)))
     FROM orders o WHERE o.room_id = :r),
   'coupons', (SELECT jsonb_agg(jsonb_build_array(rid, id::text, person, offer_id)) FROM coupon_grant WHERE offer_id = ANY(:o)),
+  'packets', (SELECT jsonb_agg(jsonb_build_array(rid, offer_id || '/' || amount, person, offer_id)) FROM packet_share
+    WHERE offer_id = ANY(:o) AND rid IS NOT NULL),
   'outbox', (SELECT jsonb_agg(jsonb_build_array(kind, payload->>'kind') ORDER BY id) FROM outbox
     WHERE room_id = :r AND kind IN ('act','house')),
   'drifts', (SELECT count(*) FROM drift WHERE room_id = :r))""")
@@ -68,7 +70,7 @@ class RealBooks:
         return rid.partition(".")[2] or rid
 
     def orders(self) -> list[tuple[str, Order, str]]:
-        """rid, order, state; coupons too."""
+        """rid, order, state; coupons and shares of packets too."""
         found = []
         for rid, no, who, at, state, lines in self.raw["orders"]:
             units: dict[int, int] = {}
@@ -76,7 +78,7 @@ class RealBooks:
                 units[self.offers[offer]] = units.get(self.offers[offer], 0) + qty
             order = Order(no, who, at, tuple(sorted(units.items())), state not in UNPAID)
             found.append((self.rid(rid), order, STATES.get(state, state)))
-        for rid, no, who, offer in self.raw["coupons"]:
+        for rid, no, who, offer in (*self.raw["coupons"], *self.raw["packets"]):
             found.append((self.rid(rid), Order(no, who, "-", ((self.offers[offer], 1),)), "CLAIMED"))
         return found
 

@@ -1,16 +1,17 @@
-"""Proof kind `lines`: small teams and waitlists, which the model does not know, on the real shop: a Valkey, a PostgreSQL, two ledgers.
+"""Proof kind `lines`: small teams, waitlists and red packets, which the model does not know, on real servers with two ledgers.
 
-A show is drawn from its seed, one step after the other: people tap for seats and units, pay, give up, stand in line and leave it; ledgers
-read, book, look at the outbox and die; teams run out, other offers end. After each step the books are looked at: no team has more people
-than seats, a team is decided once and made by its last paid seat, and who waits is served in order.
+A show is drawn from its seed, one step after the other: people tap for seats, units and shares, pay, give up, stand in line and leave it;
+ledgers read, book, look at the outbox and die; teams run out, other offers end, Redis is emptied and the room built anew. After each step
+the books are looked at: no team has more people than seats, a team is decided once and made by its last paid seat, who waits is served in
+order, and a packet's shares are taken in order, each worth its points once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,28 +22,31 @@ from live.offers.actions import add_stock
 from live.offers.audit import audit_room
 from live.offers.ledger import RoomLedger
 from live.offers.rebuild import rebuild
-from live.offers.reservations import Tap, reserve, units_left
-from live.offers.rules import Intent, body_hash
+from live.offers.reservations import Tap, read_record, reserve, units_left
+from live.offers.rules import ANYWHERE, Intent, body_hash
 from live.offers.till import Verdict
 from live.offers.waitlist.actions import enter, leave
 from live.promotions.flash_sale.actions import end_sale, open_sale
+from live.promotions.red_packet.actions import open_packet
 from live.promotions.team.actions import open_teams, run_out
 from live.protocol.codes import Refusal
 from live.rooms.actions import create_room, start_room
-from tests.prove.compare import RealBooks
+from tests.prove.compare import RealBooks, read_counters
 from tests.prove.history import History
 from tests.prove.kinds import Result, shares
 from tests.prove.pair import CAP, Pair, Servers
 from workers.ledger import facts, hands
 
 NAME = "lines"
-BUDGETS = {"tiny": 3, "ci": 10, "release": 2_000, "planted": 8}
+BUDGETS = {"tiny": 3, "ci": 10, "release": 200, "planted": 8}
 STEPS = 120
 SPARE = 3  # offers that are there to be ended
 SIZE = 2  # seats of a team: the fewest, so that the last one is fought for
 PEOPLE = 40
+SHARES, POINTS = 12, 100  # of the red packet
 WAYS = {
     "tap": 16, "read": 5, "book": 5, "look": 5, "pay": 4, "give_up": 4, "join": 4, "leave": 1, "run_out": 1, "add": 1, "late": 1, "die": 1,
+    "lose": 1,
 }  # fmt: skip
 
 
@@ -67,10 +71,10 @@ class Show:
     servers: Servers
     room: str
     dice: random.Random
-    offers: list[int] = field(default_factory=list)  # teams, a sale with a line, then those that end
+    offers: list[int] = field(default_factory=list)  # teams, a sale with a line, a red packet, then those that end
     owners: list[Owner] = field(default_factory=list)
     history: History = field(default_factory=History)
-    taps: int = 0
+    taps: dict[str, Tap] = field(default_factory=dict)  # by rid
     steps: list[str] = field(default_factory=list)
 
     @property
@@ -87,12 +91,15 @@ class Show:
         """Everything on sale."""
         now = datetime.now(UTC)
         common: dict[str, Any] = {"room_id": self.room, "sku": "TEA", "fen": 5000, "minutes": None, "hold_seconds": 600, "now": now}
+        packet: dict[str, Any] = {"currency": "points", "total": POINTS, "shares": SHARES, "least": 1, "threshold": 0, "word": ""}
         async with self.db.begin() as session:
             await create_room(session, room_id=self.room, title_zh="间", title_en="Room")
             await start_room(session, self.room, now)
+            shares = await open_packet(session, room_id=self.room, minutes=None, now=now, seed=self.room, **packet)
             opened = [
                 await open_teams(session, stock={"S1": 30}, size=SIZE, team_minutes=60, **common),
                 await open_sale(session, stock={"S1": 2}, per_person=1, waitlist_seconds=60, **common),
+                shares,
                 *[await open_sale(session, stock={"S1": 1}, per_person=1, **common) for _ in range(SPARE)],
             ]
         self.offers = [int(offer.id or 0) for offer in opened]
@@ -107,32 +114,48 @@ class Show:
     async def rows(self, query: str) -> list[Any]:
         """Of this room."""
         async with self.db.connection() as connection:
-            return list((await connection.execute(text(query), {"r": self.room, "line": self.offers[1]})).all())
+            return list((await connection.execute(text(query), {"r": self.room, "line": self.offers[1], "packet": self.offers[2]})).all())
 
     async def told(self, verdicts: Sequence[Verdict]) -> None:
         """Buyers hear what became of their taps."""
-        stands = dict(await self.rows("SELECT rid, no FROM orders WHERE room_id = :r"))
+        stands = dict(await self.rows(_STANDS))
         for verdict in verdicts:
-            code = f"booked:{verdict.body['order']['no']}" if verdict.body else str(verdict.no[0])
+            code = _booked(verdict.body) if verdict.body else str(verdict.no[0])
             # What a team refuses is final, too; the checker knows the turnstile's words.
-            mine = verdict.intent.rid.partition(".")[2]  # as the checker reads rids
-            self.history.told(mine, "team_full" if code == "team_closed" else code, stands.get(verdict.intent.rid))
+            self.hears(verdict.intent.rid, "team_full" if code == "team_closed" else code, stands.get(verdict.intent.rid))
+
+    def hears(self, rid: str, code: str, stands: str | None) -> None:
+        """The buyer of this tap."""
+        self.history.told(rid.partition(".")[2], code, stands)  # as the checker reads rids
 
     # steps
 
     async def tap(self) -> None:
-        """A seat of some team or of a new one, or one unit."""
-        self.taps += 1
-        who, rid, team = f"{self.room}:{self.dice.randrange(PEOPLE)}", f"{self.room}.{self.taps}", None
-        offer = self.dice.choice(self.offers[:2])
+        """A seat of some team or of a new one, one unit, or a share."""
+        who, rid, team = f"{self.room}:{self.dice.randrange(PEOPLE)}", f"{self.room}.{len(self.taps) + 1}", None
+        offer = self.dice.choice(self.offers[:3])
         if offer == self.offers[0]:
             open_now = await self.rows("SELECT id FROM party WHERE room_id = :r AND state = 'filling' ORDER BY id")
             team = open_now[0][0] if open_now and self.dice.random() < 0.8 else None  # all want the same one
-        tap = Tap(rid, who, "P", "h1", body_hash([(offer, 1)], ("S1",), team), 1, ("S1",), ((offer, 1, 1),), team=team)
-        self.history.sent(str(self.taps))
+        at = (ANYWHERE,) if offer == self.offers[2] else ("S1",)
+        self.taps[rid] = tap = Tap(rid, who, "P", "h1", body_hash([(offer, 1)], at, team), 1, at, ((offer, 1, 1),), team=team)
+        await self._send(tap)
+
+    async def _send(self, tap: Tap) -> None:
+        self.history.sent(tap.rid.partition(".")[2])
         answer = (await reserve(self.redis, self.room, [tap], CAP))[0]
         if answer.tag == "NO":
-            self.history.told(str(self.taps), answer.code, None)
+            self.hears(tap.rid, answer.code, None)
+        elif answer.tag == "KNOWN" and (body := read_record(answer.record).body):
+            self.hears(tap.rid, _booked(body), dict(await self.rows(_STANDS)).get(tap.rid))
+
+    async def lose(self) -> None:
+        """Redis is empty, and the room built anew from the books. Whoever waits for an answer taps again."""
+        await self.redis.flushall()
+        await rebuild(self.redis, self.db, self.room, facts)
+        for tap in self.taps.values():
+            if self.history.answers.get(tap.rid.partition(".")[2], ("",))[0] in ("waiting", "again"):
+                await self._send(replace(tap, tries=2))
 
     async def read(self) -> None:
         """As its loop does, without the lock."""
@@ -247,13 +270,21 @@ class Show:
                 await owner._drain()
                 await owner._apply_outbox()
         found = await self.judge()
-        self.history.quiet((await RealBooks.read(self)).seen(), None)
+        seen = await RealBooks.read(self)
+        self.history.quiet(seen.seen(), await read_counters(self, seen))
         found += [one for one in self.history.violations if one not in found]
         found += [str(row[0]) for row in await self.rows(_LEFT)]
         books = await audit_room(self.db, self.redis, self.room)
         return found + ([] if books.balanced and books.settled else [f"audit: {[terms.faults for terms in books.offers if terms.faults]}"])
 
 
+def _booked(body: Mapping[str, Any]) -> str:
+    """What a verdict says, as the checker reads it."""
+    return f"booked:{body['order']['no']}" if "order" in body else f"booked:{body['packet']['offer']}/{body['packet']['amount']}"
+
+
+_STANDS = """SELECT rid, no FROM orders WHERE room_id = :r
+UNION ALL SELECT rid, offer_id || '/' || amount FROM packet_share WHERE offer_id = :packet AND rid IS NOT NULL"""
 _WRONG = """SELECT 'team ' || p.id || ' says ' || held || ' + ' || paid || ' of ' || size || ', its orders say otherwise' FROM party p
   WHERE p.room_id = :r AND (held + paid > size OR (held, paid) <> (SELECT count(*) FILTER (WHERE o.state IN ('AWAIT_PAY', 'CLOSING')),
     count(*) FILTER (WHERE o.paid_at IS NOT NULL) FROM orders o WHERE o.party_id = p.id))
@@ -268,6 +299,12 @@ UNION ALL SELECT 'line of ' || l.offer_id || ' counts ' || l.waiting FROM waitli
   AND l.waiting <> (SELECT count(*) FROM waitlist w WHERE w.offer_id = l.offer_id AND w.state = 'WAITING')
 UNION ALL SELECT 'given and not booked: place ' || place FROM waitlist w WHERE w.room_id = :r AND w.state = 'GIVEN'
   AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.no = w.order_no AND o.rid = 'wait:' || w.id AND o.person = w.person)
+UNION ALL SELECT 'shares out of order: the last is ' || max(number) || ' of ' || count(*) FROM packet_share
+  WHERE offer_id = :packet AND rid IS NOT NULL HAVING max(number) <> count(*)
+UNION ALL SELECT 'points of ' || coalesce(s.rid, p.cause) || ': ' || coalesce(p.amount, 0) || ', its share is ' || coalesce(s.amount, 0)
+  FROM (SELECT * FROM packet_share WHERE offer_id = :packet AND rid IS NOT NULL) s
+  FULL JOIN (SELECT * FROM points_entry WHERE cause LIKE 'packet:' || :r || '.%') p ON p.cause = 'packet:' || s.rid
+  WHERE (s.amount, s.person) IS DISTINCT FROM (p.amount, p.person)
 UNION ALL SELECT 'drift: ' || what || ' ' || CAST(facts AS text) FROM drift WHERE room_id = :r"""
 _LEFT = """SELECT 'units lie there while people wait' FROM allotment a WHERE a.offer_id = :line AND a.total > a.taken
     AND EXISTS (SELECT 1 FROM waitlist w WHERE w.offer_id = a.offer_id AND w.state = 'WAITING')
