@@ -1,0 +1,70 @@
+"""Parts of the pages alone in a Chromium: the modules as they are served, a stand-in for what lies behind them."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest_asyncio
+from playwright.async_api import Browser, Page, Route
+
+STATIC = Path(__file__).resolve().parents[2] / "static"
+SITE = "http://shop.test"
+IMPORTS = '{"imports": {"preact": "/static/vendor/preact/preact.mjs", "preact/hooks": "/static/vendor/preact/hooks.mjs", "htm": "/static/vendor/htm/htm.mjs"}}'  # fmt: skip  # noqa: E501
+SHELL = f'<!doctype html><html lang="en"><head><script type="importmap">{IMPORTS}</script></head><body><div id="app"></div></body></html>'
+
+
+async def serve(route: Route) -> None:
+    """Files of static/, and an empty page at every other address."""
+    path = urlsplit(route.request.url).path
+    if not path.startswith("/static/"):
+        await route.fulfill(body=SHELL, content_type="text/html")
+        return
+    kind = "text/javascript" if path.endswith((".js", ".mjs")) else mimetypes.guess_type(path)[0] or "text/plain"
+    await route.fulfill(body=(STATIC / path.removeprefix("/static/")).read_bytes(), content_type=kind)
+
+
+@pytest_asyncio.fixture
+async def page(chromium: Browser) -> AsyncIterator[Page]:
+    """An empty page of the shop, with the texts loaded."""
+    context = await chromium.new_context(locale="en-GB")
+    await context.route("**/*", serve)
+    found = await context.new_page()
+    await found.goto(SITE + "/")
+    yield found
+    await context.close()
+
+
+# A busy room draws every few ms; the server asks for quiet once, 130 ms long.
+COMPOSER = """async () => {
+  const { html, render } = await import("/static/shared/dom.js");
+  const { load } = await import("/static/shared/i18n.js");
+  const { Composer } = await import("/static/room/talk.js");
+  await load({ lang: "en" });
+  const app = document.getElementById("app");
+  window.said = [];
+  let asked = 0;
+  const say = (text) => {
+    asked += 1;
+    if (asked === 1) return Promise.reject({ code: "slow_down", facts: { wait: 130 } });
+    window.said.push(text);
+    return Promise.resolve({});
+  };
+  const shop = { room: { phase: "live" }, offers: () => [], orders: new Map(), live: { say }, open() {}, note() {}, like() {} };
+  const draw = () => render(html`<${Composer} shop=${shop} />`, app);
+  draw();
+  setInterval(draw, 4);
+}"""
+
+
+async def test_who_was_asked_to_wait_can_say_it_afterwards_however_busy_the_room_is(page: Page) -> None:
+    await page.evaluate(COMPOSER)
+    field = page.locator(".say-input")
+    await field.fill("hello")
+    await field.press("Enter")
+    await page.locator(".say-wait").wait_for()
+    await page.locator(".say-send").wait_for(timeout=5000)
+    await field.press("Enter")
+    await page.wait_for_function("window.said.length === 1")
