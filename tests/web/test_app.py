@@ -52,6 +52,17 @@ async def test_a_page_runs_our_scripts_and_nobody_elses(doors: Doors, path: str)
     assert again.headers["content-security-policy"] != answer.headers["content-security-policy"]
 
 
+async def test_whoever_types_the_other_name_of_this_machine_is_led_to_the_one_that_works(doors: Doors) -> None:
+    """The doors and the hub know one origin, and staff could not even log in from the other."""
+    await make_shop(doors.db)
+    for path in PAGES:
+        answer = await doors.client.get(f"{path}?next=%2Fhq&lang=en", headers={"host": "localhost:8000"})
+        assert (answer.status_code, answer.headers["location"]) == (307, f"http://127.0.0.1:8000{path}?next=%2Fhq&lang=en")
+    for host in ("127.0.0.1:8000", "localhost", "localhost:9000", "localhost:8000.evil.example", "shop.example"):
+        assert (await doors.client.get("/login", headers={"host": host})).status_code == 200, host
+    assert (await doors.client.get("/healthz", headers={"host": "localhost:8000"})).status_code == 200
+
+
 async def test_every_answer_carries_the_headers_and_files_may_be_kept(doors: Doors) -> None:
     for path, status, cache in (
         ("/healthz", 200, "no-store"), ("/v1/rooms/none", 404, "no-store"), ("/v1/nothing", 404, "no-store"),
