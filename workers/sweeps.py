@@ -36,7 +36,7 @@ from live.promotions.group_buy.actions import close_team, end_group
 from live.promotions.red_packet.actions import end_packet
 from live.promotions.team.actions import run_out
 from live.protocol.codes import Code, Refusal
-from workers.archive import archive, archived_until
+from workers.archive import archive, archive_late, archived_until
 from workers.relay import nudge_waiting
 from workers.tools import Tools, tools_of
 
@@ -237,6 +237,7 @@ SWEEPS: dict[str, tuple[Sweep, int, int]] = {
     "nudge": (nudge, 5, 4),
     "audit": (audit, 5, 10),
     "seal": (seal, 5, 10),
+    "archive_late": (archive_late, 60, 10),
     "clear": (clear, 60, 10),
     "purge": (purge, 60, 10),
 }
