@@ -99,3 +99,27 @@ async def test_a_sign_out_that_did_not_reach_the_shop_does_not_look_like_one(pag
     assert page.url == SITE + "/store"
     await page.locator("button.menu-item").click()  # a session that is over anyway is left
     await page.wait_for_url(SITE + "/login")
+
+
+# A person's token is about to end and being refreshed when they sign out.
+LEAVE = """async () => {
+  const person = (token) => ({ token, expires: Date.now() + 5000, you: { sub: "p:1", name: "A", known: true } });
+  const guest = { token: "g", expires: Date.now() + 600000, you: { sub: "g:1", name: "G", known: false } };
+  localStorage.setItem("live.viewer", JSON.stringify(person("old")));
+  const late = {};
+  window.fetch = (path) => new Promise((done) => {
+    const answer = (body) => done(new Response(JSON.stringify(body)));
+    if (path === "/v1/token/refresh") late.refresh = () => answer(person("new"));
+    else answer(guest);
+  });
+  const { viewer } = await import("/static/shared/api.js");
+  const before = viewer.token();
+  viewer.leave();
+  const after = viewer.token();
+  late.refresh();
+  return [await before, await after, viewer.known, JSON.parse(localStorage.getItem("live.viewer")).you.sub];
+}"""
+
+
+async def test_who_signed_out_stays_so_when_the_refresh_that_was_under_way_comes_back(page: Page) -> None:
+    assert await page.evaluate(LEAVE) == ["g", "g", False, "g:1"]
