@@ -26,9 +26,9 @@ class Settings(BaseSettings):
 
     # Doors. All on loopback unless env is production.
     host: str = "127.0.0.1"
-    web_port: int = 8000
-    hub_port: int = 8001
-    simulator_port: int = 8002
+    web_port: int = Field(default=8000, ge=0, le=65535)
+    hub_port: int = Field(default=8001, ge=0, le=65535)
+    simulator_port: int = Field(default=8002, ge=0, le=65535)
     public_web_url: str | None = None  # as browsers see it; default http://host:web_port
     public_hub_url: str | None = None  # the socket's address as browsers see it; default ws://host:hub_port/ws
     trusted_proxies: str = ""  # comma-separated addresses whose X-Forwarded-For is believed
