@@ -95,6 +95,14 @@ async def test_a_refusal_says_its_code_and_whether_to_come_back(code: Code) -> N
     assert answer.headers["retry-after"] == ("90" if code is Code.LOCKED_OUT else "1")
 
 
+async def test_nobody_is_asked_back_sooner_than_the_refusal_says() -> None:
+    waits = {Code.LOCKED_OUT: {1: "1", 840: "840"}, Code.SLOW_DOWN: {0: "1", 1: "1", 1000: "1", 1001: "2", 59_400: "60"}}
+    for code, found in waits.items():
+        for wait, seconds in found.items():
+            answer = await app.refused(None, Refusal(code, wait=wait))  # type: ignore[arg-type]
+            assert answer.headers["retry-after"] == seconds, (code, wait)
+
+
 async def test_a_fault_of_ours_is_told_without_its_traceback(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fault(*_: object) -> None:
         raise RuntimeError("secret detail")
