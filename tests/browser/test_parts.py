@@ -123,3 +123,27 @@ LEAVE = """async () => {
 
 async def test_who_signed_out_stays_so_when_the_refresh_that_was_under_way_comes_back(page: Page) -> None:
     assert await page.evaluate(LEAVE) == ["g", "g", False, "g:1"]
+
+
+# A buyer's page hears that it missed news of its own, and the first time it asks for them nobody answers.
+MISSED = """async () => {
+  const you = { sub: "p:1", name: "A", known: true };
+  localStorage.setItem("live.viewer", JSON.stringify({ token: "t", expires: Date.now() + 600000, you }));
+  window.WebSocket = class { close() {} };
+  const asked = {};
+  window.fetch = async (path) => {
+    asked[path] = (asked[path] || 0) + 1;
+    if (path.startsWith("/v1/me/orders") && asked[path] === 1) throw new TypeError("no network");
+    const orders = [{ no: "1", version: 2, state: "PAID", lines: [] }];
+    return new Response(JSON.stringify({ orders, coupons: [], waitlist: [], packets: [], points: 0 }));
+  };
+  const { Shop } = await import("/static/room/shop.js");
+  window.shop = new Shop({ id: "r1", hub_url: "ws://shop.test/ws", stores: [] }, false);
+  window.shop.start();
+  window.shop.live.tell("ownGap", 0);
+}"""
+
+
+async def test_news_that_were_missed_are_asked_for_until_somebody_answers(page: Page) -> None:
+    await page.evaluate(MISSED)
+    await page.wait_for_function("window.shop.fetched && window.shop.orders.get('1').state === 'PAID'", timeout=15_000)
