@@ -101,19 +101,24 @@ class Settings(BaseSettings):
     db_pool: int = Field(default=10, ge=1)
 
     @property
+    def _name(self) -> str:
+        """The host as addresses have it: IPv6 wants brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    @property
     def web_url(self) -> str:
         """Where browsers reach the web process."""
-        return (self.public_web_url or f"http://{self.host}:{self.web_port}").rstrip("/")
+        return (self.public_web_url or f"http://{self._name}:{self.web_port}").rstrip("/")
 
     @property
     def hub_url(self) -> str:
         """Where sockets reach the hub."""
-        return self.public_hub_url or f"ws://{self.host}:{self.hub_port}/ws"
+        return self.public_hub_url or f"ws://{self._name}:{self.hub_port}/ws"
 
     @property
     def simulator_url(self) -> str:
         """Where the WeChat simulator of the demo and the tests answers."""
-        return f"http://{self.host}:{self.simulator_port}"
+        return f"http://{self._name}:{self.simulator_port}"
 
     @property
     def origins(self) -> list[str]:
