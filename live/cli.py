@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +21,8 @@ app.add_typer(owner, name="owner")
 
 Fresh = Annotated[bool, typer.Option("--fresh", help="Delete what is in LIVE_HOME first.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on (LIVE_HOST).")]
-WebPort = Annotated[int | None, typer.Option(help="Port of the pages (LIVE_WEB_PORT).")]
-HubPort = Annotated[int | None, typer.Option(help="Port of the sockets (LIVE_HUB_PORT).")]
+WebPort = Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the pages (LIVE_WEB_PORT).")]
+HubPort = Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the sockets (LIVE_HUB_PORT).")]
 Home = Annotated[Path | None, typer.Option(help="Folder for local state (LIVE_HOME).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -42,13 +43,18 @@ def _changed(**flags: object) -> Settings:
 
 
 def _leave(run: Callable[[], int | None]) -> None:
-    """Run it, turn its result into the exit code, and a failed launch into one sentence."""
+    """Run it, turn its result into the exit code, and a failed launch, or a file that cannot be used, into one sentence."""
     from live.launch import LaunchError
 
     try:
         code = run() or 0
     except LaunchError as error:
         typer.echo(f"live: {error}", err=True)
+        raise typer.Exit(1) from None
+    except OSError as error:
+        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise  # of a socket, say: a fault of ours
+        typer.echo(f"live: {error.filename or 'the disk'}: {error.strerror}", err=True)
         raise typer.Exit(1) from None
     raise typer.Exit(code)
 
@@ -128,7 +134,7 @@ def doctor(as_json: AsJson = False) -> None:
 def audit(
     as_json: AsJson = False,
     export: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every movement, sealed, to a file.", dir_okay=False)] = None,
-    verify: Annotated[Path | None, typer.Option(metavar="FILE", help="Check such a file without a server.", exists=True)] = None,
+    verify: Annotated[Path | None, typer.Option(metavar="FILE", help="Check such a file: no server.", exists=True, dir_okay=False)] = None,
 ) -> None:
     """Check that every offer's units add up, in SQL and in Redis, and that nobody changed the books."""
 

@@ -26,9 +26,9 @@ class Settings(BaseSettings):
 
     # Doors. All on loopback unless env is production.
     host: str = "127.0.0.1"
-    web_port: int = 8000
-    hub_port: int = 8001
-    simulator_port: int = 8002
+    web_port: int = Field(default=8000, ge=0, le=65535)
+    hub_port: int = Field(default=8001, ge=0, le=65535)
+    simulator_port: int = Field(default=8002, ge=0, le=65535)
     public_web_url: str | None = None  # as browsers see it; default http://host:web_port
     public_hub_url: str | None = None  # the socket's address as browsers see it; default ws://host:hub_port/ws
     trusted_proxies: str = ""  # comma-separated addresses whose X-Forwarded-For is believed
@@ -101,19 +101,24 @@ class Settings(BaseSettings):
     db_pool: int = Field(default=10, ge=1)
 
     @property
+    def _name(self) -> str:
+        """The host as addresses have it: IPv6 wants brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    @property
     def web_url(self) -> str:
         """Where browsers reach the web process."""
-        return (self.public_web_url or f"http://{self.host}:{self.web_port}").rstrip("/")
+        return (self.public_web_url or f"http://{self._name}:{self.web_port}").rstrip("/")
 
     @property
     def hub_url(self) -> str:
         """Where sockets reach the hub."""
-        return self.public_hub_url or f"ws://{self.host}:{self.hub_port}/ws"
+        return self.public_hub_url or f"ws://{self._name}:{self.hub_port}/ws"
 
     @property
     def simulator_url(self) -> str:
         """Where the WeChat simulator of the demo and the tests answers."""
-        return f"http://{self.host}:{self.simulator_port}"
+        return f"http://{self._name}:{self.simulator_port}"
 
     @property
     def origins(self) -> list[str]:

@@ -50,3 +50,22 @@ def test_a_setting_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch)
     result = CliRunner().invoke(app, ["up"])
     assert result.exit_code == 1
     assert result.stderr.startswith("LIVE_WEB_PORT: Input should be a valid integer")
+
+
+@pytest.mark.parametrize("command", [["up"], ["demo"], ["audit", "--verify", "FILE/x"], ["audit", "--verify", "."]])
+def test_a_file_that_cannot_be_used_is_a_sentence_and_no_traceback(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("not a folder")
+    monkeypatch.setenv("LIVE_HOME", str(file / "home"))
+    result = CliRunner().invoke(app, [word.replace("FILE", str(file)) for word in command])
+    assert result.exit_code in (1, 2)
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+
+
+def test_a_port_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "--web-port" in CliRunner().invoke(app, ["up", "--web-port", "99999"]).output
+    monkeypatch.setenv("LIVE_HUB_PORT", "99999")
+    assert "LIVE_HUB_PORT" in CliRunner().invoke(app, ["up"]).output

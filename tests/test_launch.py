@@ -282,3 +282,8 @@ def test_the_environment_of_a_child_reads_back_as_the_same_settings(tmp_path: Pa
     for name, value in launch.environment(given).items():
         monkeypatch.setenv(name, value)
     assert Settings() == given
+
+
+def test_addresses_of_an_ipv6_host_have_brackets() -> None:
+    settings = Settings(host="::1", web_port=8000, hub_port=8001, public_web_url=None, public_hub_url=None, allowed_origins="")
+    assert (settings.web_url, settings.hub_url, settings.origins) == ("http://[::1]:8000", "ws://[::1]:8001/ws", ["http://[::1]:8000"])

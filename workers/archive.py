@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
-from sqlalchemy import func, insert, or_, select
+from sqlalchemy import ColumnElement, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -19,14 +19,23 @@ log = structlog.get_logger("worker")
 
 BATCH = 1000  # comments a transaction
 AFTER_CLOSE = timedelta(hours=1)  # a room that was just closed may still hold comments nobody archived
+LONGEST_AWAY = timedelta(days=7)  # of all workers: somebody will have noticed by then
 BEGIN = "0-0"
 
 
 async def archive(tools: Tools, now: datetime) -> int:
     """Archive the rooms that are, or just were, live; how many comments were new."""
-    query = select(col(Room.id)).where(or_(col(Room.phase) == "live", col(Room.ended_at) > now - AFTER_CLOSE))
+    return await _archive(tools, or_(col(Room.phase) == "live", col(Room.ended_at) > now - AFTER_CLOSE))
+
+
+async def archive_late(tools: Tools, now: datetime) -> int:
+    """Archive the rooms that closed before: no worker may have been there in that hour. How many comments were new."""
+    return await _archive(tools, col(Room.phase) == "ended", col(Room.ended_at).between(now - LONGEST_AWAY, now - AFTER_CLOSE))
+
+
+async def _archive(tools: Tools, *which: ColumnElement[bool]) -> int:
     async with tools.db.begin() as session:
-        rooms = list((await session.execute(query)).scalars())
+        rooms = list((await session.execute(select(col(Room.id)).where(*which))).scalars())
     return sum([await archive_room(tools, room) for room in rooms])
 
 

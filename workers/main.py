@@ -49,6 +49,7 @@ def worker_settings(given: Settings) -> type:
     url = given.queue_url or given.redis_url
     if url is None:
         raise ValueError("Set LIVE_REDIS_URL, or start the worker through `live up`.")
+    crons = [_cron(name) for name in sweeps.SWEEPS]
     body: dict[str, Any] = {
         "redis_settings": jobs.redis_settings(url),
         "queue_name": jobs.QUEUE,
@@ -59,8 +60,8 @@ def worker_settings(given: Settings) -> type:
             func(work.function(topic), name=jobs.function_of(topic), timeout=work.JOB_SECONDS, max_tries=work.MAX_TRIES, keep_result=0)
             for topic in work.TOPICS
         ],
-        "cron_jobs": [_cron(name) for name in sweeps.SWEEPS],
-        "on_startup": _startup(given),
+        "cron_jobs": crons,
+        "on_startup": _startup(given, crons),
         "on_shutdown": shutdown,
         "keep_result": 0,  # else a finished job's name is taken for an hour, and the next nudge for it is refused
         "max_tries": work.MAX_TRIES,
@@ -81,13 +82,13 @@ def _cron(name: str) -> Any:
     return cron(sweeps.function(name), name=f"sweep:{name}", second=seconds, microsecond=0, unique=True, timeout=limit + 2)
 
 
-def _startup(given: Settings) -> Any:
+def _startup(given: Settings, crons: list[Any]) -> Any:
     async def startup(ctx: dict[Any, Any]) -> None:
         tools = open_tools(given, ctx["redis"])
         ctx[TOOLS] = tools
         ctx[TASKS] = [
             asyncio.create_task(relay.listen(tools), name="relay"),
-            asyncio.create_task(sweeps.beat(tools), name="heartbeat"),
+            asyncio.create_task(sweeps.beat(tools, crons), name="heartbeat"),
         ]
         for task in ctx[TASKS]:
             task.add_done_callback(_ended)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from live.infra.db import utc_now
+from live.infra.jobs import bring_forward
 from live.infra.keys import ALIVE
 from live.offers.actions import clear_shelf
 from live.offers.chain import seal_due
@@ -35,7 +36,7 @@ from live.promotions.group_buy.actions import close_team, end_group
 from live.promotions.red_packet.actions import end_packet
 from live.promotions.team.actions import run_out
 from live.protocol.codes import Code, Refusal
-from workers.archive import archive, archived_until
+from workers.archive import archive, archive_late, archived_until
 from workers.relay import nudge_waiting
 from workers.tools import Tools, tools_of
 
@@ -45,6 +46,7 @@ End = Callable[[AsyncSession, int, datetime], Awaitable[Any]]
 ENDS: Mapping[str, End] = {"sale": end_sale, "coupon": coupons.end_coupon, "group": end_group, "packet": end_packet}
 
 BEAT_SECONDS = 3.0  # readiness looks for a beat of the last 10 s: two may be late
+STEP_SECONDS = 5.0  # the clock against the one nobody sets: more between two beats is no drift, somebody has set it, or the machine slept
 FORGOTTEN_SECONDS = 60  # a worker that is gone is taken off the list
 ASKED_AT_ONCE = 50  # queries to the provider a sweep: 10 a second, far below its limits
 SILENT_AT_ONCE = 2000
@@ -215,6 +217,8 @@ async def seal(tools: Tools, now: datetime) -> int:
 async def nudge(tools: Tools, now: datetime) -> int:
     """Whatever is undone is nudged again: what the relay missed, what was not due, what a worker died over."""
     del now  # the rows are compared with the database's clock
+    if late := await bring_forward(tools.queue):
+        log.warning("jobs lay in the queue for a moment far ahead: a clock is or was wrong", jobs=late)
     return await nudge_waiting(tools)
 
 
@@ -233,6 +237,7 @@ SWEEPS: dict[str, tuple[Sweep, int, int]] = {
     "nudge": (nudge, 5, 4),
     "audit": (audit, 5, 10),
     "seal": (seal, 5, 10),
+    "archive_late": (archive_late, 60, 10),
     "clear": (clear, 60, 10),
     "purge": (purge, 60, 10),
 }
@@ -259,8 +264,13 @@ def function(name: str) -> Any:
     return run
 
 
-async def beat(tools: Tools) -> None:
-    """Says that this worker lives, until cancelled."""
+async def beat(tools: Tools, crons: Sequence[Any] = ()) -> None:
+    """Says that this worker lives, until cancelled, and winds up arq's clock anew (`crons`: its CronJobs) when ours was set.
+
+    arq goes on from the moment it has calculated: after a step back nothing would be swept until that moment comes again, after a long
+    sleep every run that was missed would be made up for.
+    """
+    ahead = time.time() - time.monotonic()
     while True:
         try:
             now = int(time.time())
@@ -269,3 +279,8 @@ async def beat(tools: Tools) -> None:
         except (RedisError, OSError) as error:
             log.warning("no heartbeat", error=repr(error)[:300])
         await asyncio.sleep(BEAT_SECONDS)
+        was, ahead = ahead, time.time() - time.monotonic()
+        if abs(ahead - was) > STEP_SECONDS:
+            log.warning("the clock was set", seconds=round(ahead - was, 1))
+            for cron in crons:
+                cron.next_run = None

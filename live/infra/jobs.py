@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import random
+import time
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -24,6 +25,7 @@ __all__ = [
     "ArqRedis",
     "Retry",
     "again",
+    "bring_forward",
     "connect",
     "deserialize",
     "function_of",
@@ -37,6 +39,7 @@ QUEUE = "live:arq"
 EXPIRES_EXTRA_MS = 7 * 86_400_000  # arq's day would let a nudge die unread after a long backlog; a week never does
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 60.0  # a provider that comes back is noticed within a minute
+LATEST_SECONDS = LONGEST_RETRY_SECONDS + 10  # nothing of ours is put off for longer; the rest is for hosts whose clocks differ a little
 _SCHEMES = {"redis": False, "rediss": True, "unix": False}
 
 serialize = functools.partial(orjson.dumps, default=repr)  # repr: a result or exception that is not JSON must not break the worker
@@ -92,6 +95,18 @@ async def nudge(pool: ArqRedis, topic: str, key: str, top: int) -> bool:
     The id in the job's name lets rows that came after a running job's query have a job of their own.
     """
     return await pool.enqueue_job(function_of(topic), key, _job_id=f"{topic}:{key}:{top}") is not None
+
+
+async def bring_forward(pool: ArqRedis) -> int:
+    """Let what lies in the queue for longer than any job of ours may wait run now; how many there were.
+
+    A clock that was ahead when they were put there wrote that moment. Their names are taken meanwhile, so that nudging again does nothing.
+    """
+    now = int(time.time() * 1000)
+    late = await pool.zrangebyscore(QUEUE, now + int(LATEST_SECONDS * 1000), "+inf")
+    if late:
+        await pool.zadd(QUEUE, dict.fromkeys(late, now), xx=True)
+    return len(late)
 
 
 def again(tries: int) -> Retry:

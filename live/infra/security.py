@@ -107,9 +107,13 @@ class Tokens:
         version: int = 1,
         audience: Audience = "socket",
         since: int | None = None,
+        now: float | None = None,
     ) -> str:
-        """A token for `seconds`. Pages can read a `socket` one, so it is no good as the `session` cookie, and the other way round."""
-        now = time.time()
+        """A token for `seconds`. Pages can read a `socket` one, so it is no good as the `session` cookie, and the other way round.
+
+        `now`: epoch seconds from which it counts, this moment unless given; a revocation after it ends the token.
+        """
+        now = time.time() if now is None else now
         claims = {"sub": sub, "role": role, "name": name, "version": version, "aud": audience}
         claims |= {"exp": int(now) + seconds, "iat": round(now, 6), "since": int(now) if since is None else since}
         claims |= {key: value for key, value in (("room", room), ("store", store)) if value is not None}

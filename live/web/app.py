@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -104,7 +105,8 @@ async def refused(request: Request, error: Exception) -> Response:
     answer = _no(error.body(), error.status)
     if "wait" in error.facts:
         # Facts count in milliseconds on the socket and in seconds for lock-outs; Retry-After is a hint and never too short.
-        answer.headers["retry-after"] = str(max(1, int(error.facts["wait"])) if error.code is Code.LOCKED_OUT else 1)
+        wait = int(error.facts["wait"])
+        answer.headers["retry-after"] = str(max(1, wait if error.code is Code.LOCKED_OUT else math.ceil(wait / 1000)))
     return answer
 
 

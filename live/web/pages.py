@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Awaitable, Callable
+from functools import wraps
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -31,6 +34,9 @@ def static_folder() -> Path:
     return packed if packed.is_dir() else Path(__file__).resolve().parents[2] / "static"
 
 
+# Of this very machine. The shop has one of them in its address, and a page of the other is foreign to its doors and sockets.
+_NAMES = {"localhost": "127.0.0.1", "127.0.0.1": "localhost"}
+Page = Callable[[Request], Awaitable[Response]]
 _templates = Jinja2Templates(directory=static_folder())
 
 
@@ -46,6 +52,20 @@ def _page(request: Request, name: str, status: int = 200, **facts: Any) -> Respo
     config: Settings = request.state.settings
     around = {"nonce": request.state.nonce, "lang": language(request), "demo": config.env == "demo"}
     return _templates.TemplateResponse(request, f"{name}/index.html", around | facts, status_code=status)
+
+
+def at_home(page: Page) -> Page:
+    """The page, for whoever has typed the other name of this machine at the address where it works."""
+
+    @wraps(page)
+    async def found(request: Request) -> Response:
+        home = urlsplit(request.state.settings.web_url)
+        there = _NAMES.get(home.hostname or "")
+        if there and request.headers.get("host", "").lower() == home.netloc.replace(home.hostname or "", there, 1):
+            return RedirectResponse(str(request.url.replace(scheme=home.scheme, netloc=home.netloc)), 307)
+        return await page(request)
+
+    return found
 
 
 async def start(request: Request) -> Response:
@@ -112,13 +132,13 @@ async def media(request: Request) -> Response:
 def routes(config: Settings) -> list[BaseRoute]:
     """Every page, and the files they load."""
     return [
-        Route("/", start),
-        Route("/room/{room}", room),
-        Route("/console", console),
-        Route("/console/{room}", console),
-        Route("/store", plain),
-        Route("/hq", plain),
-        Route("/login", plain),
+        Route("/", at_home(start)),
+        Route("/room/{room}", at_home(room)),
+        Route("/console", at_home(console)),
+        Route("/console/{room}", at_home(console)),
+        Route("/store", at_home(plain)),
+        Route("/hq", at_home(plain)),
+        Route("/login", at_home(plain)),
         Route("/favicon.ico", favicon),
         Route("/media/{path:path}", media),
         Mount("/static", StaticFiles(directory=static_folder())),

@@ -1,6 +1,7 @@
 // Who of the staff is at this page. A page without a session goes to the login and comes back to where it was.
 import { staff, ApiRefusal } from "/static/shared/api.js";
 import { keep } from "/static/shared/dom.js";
+import { refused } from "/static/shared/toast.js";
 
 const SLOT = "live.staff"; // "1" while this browser probably has a session: the cookie itself is hidden from pages
 
@@ -52,13 +53,18 @@ export const doors = {
 /** {you, rooms, stores} of the session. */
 export const whoAmI = () => doors.get("/v1/staff/me");
 
+/** Ends every session of this account. Where nobody answered, the cookie still holds, and this page does not look as if it did not. */
 export async function signOut() {
   try {
     await staff.post("/v1/staff/logout");
-  } finally {
-    remember(false);
-    location.assign("/login");
+  } catch (refusal) {
+    if (!LOST.includes(refusal.code)) {
+      refused(refusal);
+      return;
+    }
   }
+  remember(false);
+  location.assign("/login");
 }
 
 /** The array in an answer, be it the answer itself or its member `name`. */

@@ -14,6 +14,8 @@ import { arrive } from "./share.js";
 import { Teams, linked, teamNews } from "./team.js";
 
 const COMMENTS = 80; // kept on screen; older ones scroll away
+const AGAIN = 2_000; // ms, doubled each time and spread, after which what was not answered is asked for again …
+const TRIES = 6; // … so often: four minutes
 const LIKES_EVERY = 500; // ms
 const LIKES_MOST = 20; // the wire's limit for one frame
 
@@ -214,8 +216,15 @@ export class Shop extends Listeners {
     this.draw();
   }
 
-  #later(act, wait) {
-    setTimeout(() => act().catch((refusal) => refusal.code !== "offline" && refused(refusal)), wait);
+  /** Asks later; again when nobody answered, for what is on this page would else stay as it was until the person looks for it. */
+  #later(act, wait, tries = 0) {
+    const who = viewer.you?.sub;
+    const failed = (refusal) => {
+      if (viewer.you?.sub !== who) return;
+      if (refusal.code !== "offline" && !refusal.retry) refused(refusal);
+      else if (tries < TRIES) this.#later(act, AGAIN * 2 ** tries * (0.5 + Math.random()), tries + 1);
+    };
+    setTimeout(() => viewer.you?.sub === who && act().catch(failed), wait);
   }
 
   // -- what happens in the room --

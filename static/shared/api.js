@@ -72,6 +72,7 @@ class Viewer extends Listeners {
   }
 
   #held(text) {
+    this.going = null;
     try {
       this.held = JSON.parse(text || "null");
     } catch {
@@ -91,28 +92,38 @@ class Viewer extends Listeners {
   async token(fresh = false) {
     const rest = this.held ? this.held.expires - Date.now() : -1;
     if (!fresh && rest > EARLY) return this.held.token;
-    this.going ||= this.#renew(rest).finally(() => {
-      this.going = null;
-    });
+    if (!this.going) {
+      const mine = this.#renew(rest).finally(() => {
+        if (this.going === mine) this.going = null;
+      });
+      this.going = mine;
+    }
     return this.going;
   }
 
+  /** What comes after somebody has logged in or out, here or on another page, is not theirs: it is asked for anew. */
   async #renew(rest) {
-    if (this.held) {
+    const was = this.held;
+    let answer = null;
+    if (was) {
       try {
-        return this.#take(await call("POST", "/v1/token/refresh", {}, { token: this.held.token }));
+        answer = await call("POST", "/v1/token/refresh", {}, { token: was.token });
       } catch (refusal) {
-        if (refusal.status !== 401 && refusal.status !== 403) {
-          if (rest > 0) return this.held.token; // not reached: the old one still holds
+        if (refusal.status !== 401 && refusal.status !== 403 && this.held === was) {
+          if (rest > 0) return was.token; // not reached: the old one still holds
           throw refusal;
         }
       }
     }
-    const name = this.held?.you?.name;
-    return this.#take(await call("POST", "/v1/guest", name && !this.known ? { name } : {}));
+    if (!answer && this.held === was) {
+      const name = was?.you?.name;
+      answer = await call("POST", "/v1/guest", name && !this.known ? { name } : {});
+    }
+    return this.held === was ? this.#take(answer) : this.token();
   }
 
   #take(answer) {
+    this.going = null;
     this.held = answer;
     keep.set(SLOT, JSON.stringify(answer));
     this.tell();
@@ -134,6 +145,7 @@ class Viewer extends Listeners {
 
   /** Forgets who this is; the next request is a new guest's. */
   leave() {
+    this.going = null;
     this.held = null;
     keep.set(SLOT, null);
     this.tell();

@@ -10,16 +10,18 @@ export { useState, useEffect, useLayoutEffect, useRef, useMemo, useCallback, use
 /** Class names joined; falsy ones are left out. */
 export const cls = (...names) => names.filter(Boolean).join(" ");
 
-/** Renders again every `ms` milliseconds while `on`; for countdowns. Returns the time, epoch ms. */
+/**
+ * Renders again every `ms` milliseconds while `on`; for countdowns. Returns the time, epoch ms: that of this very drawing, for one that
+ * comes from elsewhere between the last turn and the end of `on` would else leave the clock a moment before it for ever.
+ */
 export function useNow(ms = 1000, on = true) {
-  const [now, set] = useState(() => Date.now());
+  const [, again] = useReducer((n) => n + 1, 0);
   useEffect(() => {
     if (!on) return undefined;
-    set(Date.now());
-    const timer = setInterval(() => set(Date.now()), ms);
+    const timer = setInterval(again, ms);
     return () => clearInterval(timer);
   }, [ms, on]);
-  return now;
+  return Date.now();
 }
 
 /** Renders again whenever the store says so. A store is anything with `subscribe(fn) -> unsubscribe`. */

@@ -309,6 +309,8 @@ async def test_a_foreign_origin_is_refused_before_anything_else(house: House) ->
         assert (await http.get(f"http://127.0.0.1:{house.port}/ws", headers=headers)).status_code == 403
         assert (await http.get(f"http://127.0.0.1:{house.port}/healthz")).json() == {"ok": True}
         assert (await http.get(f"http://127.0.0.1:{house.port}/metrics")).text.startswith("# HELP")
+        through = await http.get(f"http://127.0.0.1:{house.port}/metrics", headers={"x-forwarded-for": "203.0.113.9"})
+        assert through.status_code == 403  # by a proxy on this machine, of which we were not told
         assert (await http.get(f"http://127.0.0.1:{house.port}/other")).status_code == 404
 
 

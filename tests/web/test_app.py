@@ -52,6 +52,17 @@ async def test_a_page_runs_our_scripts_and_nobody_elses(doors: Doors, path: str)
     assert again.headers["content-security-policy"] != answer.headers["content-security-policy"]
 
 
+async def test_whoever_types_the_other_name_of_this_machine_is_led_to_the_one_that_works(doors: Doors) -> None:
+    """The doors and the hub know one origin, and staff could not even log in from the other."""
+    await make_shop(doors.db)
+    for path in PAGES:
+        answer = await doors.client.get(f"{path}?next=%2Fhq&lang=en", headers={"host": "localhost:8000"})
+        assert (answer.status_code, answer.headers["location"]) == (307, f"http://127.0.0.1:8000{path}?next=%2Fhq&lang=en")
+    for host in ("127.0.0.1:8000", "localhost", "localhost:9000", "localhost:8000.evil.example", "shop.example"):
+        assert (await doors.client.get("/login", headers={"host": host})).status_code == 200, host
+    assert (await doors.client.get("/healthz", headers={"host": "localhost:8000"})).status_code == 200
+
+
 async def test_every_answer_carries_the_headers_and_files_may_be_kept(doors: Doors) -> None:
     for path, status, cache in (
         ("/healthz", 200, "no-store"), ("/v1/rooms/none", 404, "no-store"), ("/v1/nothing", 404, "no-store"),
@@ -82,6 +93,14 @@ async def test_a_refusal_says_its_code_and_whether_to_come_back(code: Code) -> N
     assert answer.status_code == STATUS.get(code, 409)
     assert orjson.loads(answer.body) == {"no": {"code": code.value, "retry": code in RETRY, "wait": 90}}
     assert answer.headers["retry-after"] == ("90" if code is Code.LOCKED_OUT else "1")
+
+
+async def test_nobody_is_asked_back_sooner_than_the_refusal_says() -> None:
+    waits = {Code.LOCKED_OUT: {1: "1", 840: "840"}, Code.SLOW_DOWN: {0: "1", 1: "1", 1000: "1", 1001: "2", 59_400: "60"}}
+    for code, found in waits.items():
+        for wait, seconds in found.items():
+            answer = await app.refused(None, Refusal(code, wait=wait))  # type: ignore[arg-type]
+            assert answer.headers["retry-after"] == seconds, (code, wait)
 
 
 async def test_a_fault_of_ours_is_told_without_its_traceback(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:

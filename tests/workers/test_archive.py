@@ -13,7 +13,7 @@ from live.infra.db import Database
 from live.infra.keys import room_key
 from live.rooms.tables import CommentRow, Room
 from workers import archive as module
-from workers.archive import archive
+from workers.archive import archive, archive_late
 from workers.tools import Tools
 
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
@@ -97,6 +97,20 @@ async def test_rooms_just_closed_are_archived_and_old_and_draft_ones_are_not_loo
     async with database.begin() as session:
         query = select(col(CommentRow.room_id), func.count()).group_by(col(CommentRow.room_id)).order_by(col(CommentRow.room_id))
         assert [tuple(row) for row in (await session.execute(query)).all()] == [("closed", 2), ("live", 2)]
+
+
+async def test_what_a_worker_was_not_there_for_within_the_hour_is_archived_all_the_same(
+    given: Tools, database: Database, redis: Redis
+) -> None:
+    """A worker that was away while a show closed, and for longer, loses no comment: the table of what dies promises it."""
+    old, ancient = NOW - timedelta(hours=9), NOW - timedelta(days=8)
+    await open_rooms(database, live=("live", old), closed=("ended", NOW), old=("ended", old), draft=("draft", None))
+    await open_rooms(database, ancient=("ended", ancient))
+    for room in ("live", "closed", "old", "ancient", "draft"):
+        await say(redis, 1, 2, room)
+    assert await archive_late(given, NOW) == 2
+    assert await archived(database, "old") == ["c1", "c2"]
+    assert await archive_late(given, NOW) == 0
 
 
 async def test_comments_trimmed_before_they_were_archived_are_said_to_be_lost(given: Tools, database: Database, redis: Redis) -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from arq import func
 from sqlalchemy import text
 from sqlmodel import col, select
 from structlog.testing import capture_logs
@@ -239,6 +242,45 @@ async def test_the_clock_runs_every_sweep(given: Tools, monkeypatch: pytest.Monk
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+        await asyncio.gather(*running.tasks.values(), return_exceptions=True)
+
+
+async def test_a_clock_that_was_ahead_and_is_set_right_stops_no_sweep_and_no_job(given: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[str] = set()
+
+    def noting(name: str) -> Any:
+        async def sweep(tools: Tools, now: Any) -> int:
+            seen.add(name)
+            return await sweeps.nudge(tools, now) if name == "nudge" else 0
+
+        return sweep
+
+    for name, (_, every, limit) in list(sweeps.SWEEPS.items()):
+        monkeypatch.setitem(sweeps.SWEEPS, name, (noting(name), min(every, 2), limit))
+    monkeypatch.setattr(sweeps, "BEAT_SECONDS", 0.1)
+    ran: list[str] = []
+
+    async def put_off(ctx: dict[Any, Any], key: str) -> None:
+        ran.append(key)
+
+    hours = 8 * 3600.0  # a machine whose hardware clock keeps China's time and is read as UTC
+    crons = vars(main.worker_settings(given.settings))["cron_jobs"]
+    for cron in crons:
+        cron.calculate_next(datetime.now(UTC) + timedelta(seconds=hours))
+    await given.queue.enqueue_job("put_off", "k", _job_id="handoff:s1:1", _defer_by=timedelta(seconds=hours))
+    clock = SimpleNamespace(time=lambda: time.time() + hours, monotonic=time.monotonic)
+    monkeypatch.setattr(sweeps, "time", clock)
+    running = worker(given, cron_jobs=crons, burst=False, poll_delay=0.05, functions=[func(put_off, name="put_off")])
+    tasks = [asyncio.create_task(running.async_run()), asyncio.create_task(sweeps.beat(given, crons))]
+    try:
+        await asyncio.sleep(0.3)
+        clock.time = time.time
+        await until(lambda: seen == set(sweeps.SWEEPS) and ran == ["k"], within=10)
+    finally:
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         await asyncio.gather(*running.tasks.values(), return_exceptions=True)
 
 

@@ -131,14 +131,15 @@ async def me(request: Request) -> Response:
 
 async def socket(request: Request) -> Response:
     """POST /v1/staff/socket {room} → {token, hub_url}: a short-lived token that lets a console hear every comment of this room."""
+    now = time.time()  # before the account is looked at: the body may be sent slowly, and a revocation meanwhile ends what comes of it
     identity = await security.staff(request, "console.socket")
     form = await security.body(request, SocketForm)
     settings = request.state.settings
     seconds = settings.token_seconds
     token = request.state.tokens.issue(
-        identity.sub, identity.role, identity.name, seconds=seconds, room=form.room, store=identity.store, version=identity.version
+        identity.sub, identity.role, identity.name, seconds=seconds, room=form.room, store=identity.store, version=identity.version, now=now
     )
-    return _json({"token": token, "expires": (int(time.time()) + seconds) * 1000, "hub_url": settings.hub_url})
+    return _json({"token": token, "expires": (int(now) + seconds) * 1000, "hub_url": settings.hub_url})
 
 
 async def create(request: Request) -> Response:

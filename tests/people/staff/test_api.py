@@ -158,3 +158,18 @@ async def test_a_locked_account_says_how_long(client: httpx2.AsyncClient, databa
     status, refusal = no(await log_in(client, password=ONE_TIME))
     assert (status, refusal["code"]) == (429, "locked_out")
     assert 899 <= refusal["wait"] <= 900
+
+
+async def test_a_socket_asked_for_slowly_is_ended_by_what_happened_meanwhile(database: Database, redis: Redis, settings: Settings) -> None:
+    async with doors(database, redis, settings) as client:
+        await settle(client, database)
+        async with hired(client, settings) as host:
+
+            async def slowly() -> AsyncIterator[bytes]:
+                yield b'{"room": '
+                assert (await client.post("/v1/staff/edit", json={"account": "host", "disabled": True})).status_code == 200
+                yield b'"demo"}'
+
+            answer = await host.post("/v1/staff/socket", content=slowly(), headers={"content-type": "application/json"})
+            identity = Tokens(str(settings.token_secret)).read(answer.json()["token"])
+            assert security.revoked(identity, await redis.get(security.not_before_key(identity.sub)))
