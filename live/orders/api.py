@@ -16,7 +16,7 @@ from live.infra import security
 from live.infra.db import utc_now
 from live.offers.reservations import record
 from live.offers.rules import rid_of
-from live.orders import actions, attribution, queries
+from live.orders import actions, attribution, exceptions, queries
 from live.orders.basket import basket_of
 from live.orders.progress import refund_progress
 from live.orders.refunds import REASON_CHARACTERS
@@ -50,6 +50,14 @@ class RefundForm(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=REASON_CHARACTERS)] = ""
+
+
+class NoteForm(BaseModel):
+    """What was found out and done about a payment."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    note: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=exceptions.NOTE_CHARACTERS)]
 
 
 async def my_orders(request: Request) -> Response:
@@ -187,6 +195,43 @@ async def decline(request: Request) -> Response:
         return _json(_decided(await actions.decline_refund(session, request.path_params["id"], utc_now())))
 
 
+async def pay_exceptions(request: Request) -> Response:
+    """GET /v1/payments/exceptions → {open, exceptions}: payments that contradict the books."""
+    await security.staff(request, "exception.decide")
+    return await _exceptions(request)
+
+
+async def refund_exception(request: Request) -> Response:
+    """POST /v1/payments/exceptions/{id}/refund {} → as above: what was really paid goes back."""
+    me = await security.staff(request, "exception.decide")
+    await security.body(request, Empty)
+    state = request.state
+    await exceptions.refund(state.db, state.gateway, request.path_params["id"], me.id, utc_now())
+    return await _exceptions(request)
+
+
+async def accept_exception(request: Request) -> Response:
+    """POST /v1/payments/exceptions/{id}/accept {} → as above: provider and books agree by now."""
+    me = await security.staff(request, "exception.decide")
+    await security.body(request, Empty)
+    state = request.state
+    await exceptions.accept(state.db, state.gateway, request.path_params["id"], me.id, utc_now())
+    return await _exceptions(request)
+
+
+async def note_exception(request: Request) -> Response:
+    """POST /v1/payments/exceptions/{id}/note {note} → as above: seen to elsewhere."""
+    me = await security.staff(request, "exception.decide")
+    form = await security.body(request, NoteForm)
+    await exceptions.note(request.state.db, request.path_params["id"], form.note, me.id, utc_now())
+    return await _exceptions(request)
+
+
+async def _exceptions(request: Request) -> Response:
+    async with request.state.db.begin() as session:
+        return _json(await exceptions.exceptions(session))
+
+
 async def figures(request: Request) -> Response:
     """GET /v1/rooms/{room}/figures → the room's figures, from the books."""
     await security.staff(request, "figures")
@@ -236,4 +281,8 @@ routes = [
     Route("/v1/rooms/{room}/refunds", refunds),
     Route("/v1/refunds/{id:int}/grant", grant, methods=["POST"]),
     Route("/v1/refunds/{id:int}/decline", decline, methods=["POST"]),
+    Route("/v1/payments/exceptions", pay_exceptions),
+    Route("/v1/payments/exceptions/{id:int}/refund", refund_exception, methods=["POST"]),
+    Route("/v1/payments/exceptions/{id:int}/accept", accept_exception, methods=["POST"]),
+    Route("/v1/payments/exceptions/{id:int}/note", note_exception, methods=["POST"]),
 ]

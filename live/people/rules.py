@@ -52,6 +52,7 @@ MAY: dict[str, frozenset[str]] = {
     "staff.list": _SHOP,
     "staff.edit": _SHOP,
     "audit": _SHOP,
+    "exception.decide": _SHOP,
 }
 
 CODE_LIFE = timedelta(minutes=5)

@@ -21,6 +21,7 @@ from live.infra.keys import ALIVE
 from live.migrations.upgrade import configuration
 from live.offers.audit import audit
 from live.offers.watch import figures
+from live.payments import exceptions
 from live.protocol.codes import Code, Refusal
 
 SEEN_SECONDS = 10  # a process that has not been heard of for so long counts as gone
@@ -79,7 +80,7 @@ async def metrics(request: Request) -> Response:
         raise Refusal(Code.FORBIDDEN)
     body, kind = observe.metrics()
     with suppress(SQLAlchemyError, OSError):  # this process's own figures are worth reading when the database is away
-        body += await figures(request.state.db)
+        body += await figures(request.state.db) + await exceptions.figures(request.state.db)
     return Response(body, media_type=kind)
 
 
