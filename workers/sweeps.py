@@ -187,10 +187,11 @@ async def run_out_teams(tools: Tools, now: datetime) -> int:
 
 
 async def purge(tools: Tools, now: datetime) -> int:
-    """Throw away what has served its purpose: done job rows, phone codes past their time, wrong codes at desks."""
+    """Throw away what has served its purpose: done job rows, phone codes past their time, keys of presses, wrong codes at desks."""
     statements = (
         "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE kind = 'job' AND done_at < :before LIMIT :most)",
         "DELETE FROM phone_code WHERE id IN (SELECT id FROM phone_code WHERE expires_at < :before LIMIT :most)",
+        "DELETE FROM pressed WHERE (who, key) IN (SELECT who, key FROM pressed WHERE at < :before LIMIT :most)",
         "DELETE FROM desk_failure WHERE id IN (SELECT id FROM desk_failure WHERE at < :before LIMIT :most)",
     )
     gone = 0

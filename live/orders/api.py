@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 
 import orjson
@@ -14,6 +13,7 @@ from starlette.routing import Route
 
 from live.infra import security
 from live.infra.db import utc_now
+from live.infra.once import KEY
 from live.offers.reservations import record
 from live.offers.rules import rid_of
 from live.orders import actions, attribution, exceptions, queries
@@ -26,8 +26,6 @@ from live.promotions.coupon import queries as coupons
 from live.promotions.coupon.voiding import voids
 from live.promotions.red_packet import queries as packets
 from live.protocol.codes import Code, Refusal
-
-KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")  # as the buy command takes it
 
 
 class Empty(BaseModel):

@@ -1,4 +1,7 @@
-"""Doors of a room: what viewers read, and what the console does. Each act is one transaction."""
+"""Doors of a room: what viewers read, and what the console does. Each act is one transaction.
+
+What opens an offer or adds to one takes an idempotency key (`infra.once`): the console's second press after a lost answer does nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from starlette.routing import Route
 
 from live.infra import security
 from live.infra.db import epoch_ms, from_ms, utc_now
+from live.infra.once import once
 from live.offers.actions import add_stock
 from live.offers.queries import kind_of
 from live.offers.tables import Offer
@@ -112,23 +116,31 @@ def _opening(act: acts.Act, may: str) -> Callable[[Request], Awaitable[Response]
     """The door that does this act, for staff who may; answers with the offer it opened."""
 
     async def door(request: Request) -> Response:
-        await security.staff(request, may)
+        me = await security.staff(request, may)
         form = await security.body(request, act.form)
         async with request.state.db.begin() as session:
-            room = await queries.live_room(session, request.path_params["room"], planned=act.planned(form))
-            return _json({"offer": await act.start(session, room.id, form, request.state.settings, utc_now())}, 201)
+
+            async def opened() -> dict[str, Any]:
+                room = await queries.live_room(session, request.path_params["room"], planned=act.planned(form))
+                return {"offer": await act.start(session, room.id, form, request.state.settings, utc_now())}
+
+            return _json(await once(session, request, me, form, opened), 201)
 
     return door
 
 
 async def draw(request: Request) -> Response:
     """POST /v1/rooms/{room}/draws."""
-    await security.staff(request, "draw.open")
+    me = await security.staff(request, "draw.open")
     form = await security.body(request, forms.DrawForm)
     async with request.state.db.begin() as session:
-        room = await queries.live_room(session, request.path_params["room"])
-        found = await acts.start_draw(session, room.id, form, request.state.settings, utc_now())
-        return _json({"draw": found.id, "commitment": found.commitment}, 201)
+
+        async def opened() -> dict[str, Any]:
+            room = await queries.live_room(session, request.path_params["room"])
+            found = await acts.start_draw(session, room.id, form, request.state.settings, utc_now())
+            return {"draw": found.id, "commitment": found.commitment}
+
+        return _json(await once(session, request, me, form, opened), 201)
 
 
 async def draw_close(request: Request) -> Response:
@@ -188,11 +200,16 @@ async def void(request: Request) -> Response:
 
 async def more_stock(request: Request) -> Response:
     """POST /v1/offers/{id}/stock."""
-    await security.staff(request, "stock.add")
+    me = await security.staff(request, "stock.add")
     form = await security.body(request, forms.StockAdd)
+    offer: int = request.path_params["id"]
     async with request.state.db.begin() as session:
-        await add_stock(session, request.path_params["id"], form.location, form.qty, utc_now())
-        return _json({"offer": request.path_params["id"]})
+
+        async def added() -> dict[str, Any]:
+            await add_stock(session, offer, form.location, form.qty, utc_now())
+            return {"offer": offer}
+
+        return _json(await once(session, request, me, form, added))
 
 
 async def mute(request: Request) -> Response:

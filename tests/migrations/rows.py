@@ -56,6 +56,7 @@ SOUND: dict[str, Row] = {
     "pay_attempt": {
         "id": 1, "order_no": "A1", "out_trade_no": "A1-1", "fen": 4500, "state": "SUCCEEDED", "winner": True, "transaction_id": "t1",
     },
+    "pressed": {"who": "s:1", "key": "12345678", "asked": "-"},
     "pay_exception": {"id": 1, "out_trade_no": "A1-1", "order_no": "A1", "verdict": "wrong_amount"},
     "refund": {
         "id": 1, "order_no": "A1", "cause": "buyer", "out_trade_no": "A1-1", "out_refund_no": "A1-buyer", "fen": 4500, "total": 4500,
