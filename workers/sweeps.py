@@ -24,6 +24,7 @@ from live.offers.chain import seal_due
 from live.offers.tables import Offer, Team
 from live.offers.watch import watch
 from live.orders.actions import expire_due, payment_arrived
+from live.orders.unpaid import tell_unpaid
 from live.payments.actions import ask_provider
 from live.promotions.coupon import actions as coupons
 from live.promotions.coupon.voiding import void_due
@@ -155,6 +156,12 @@ async def draw_due(tools: Tools, now: datetime) -> int:
     return drawn
 
 
+async def say_unpaid(tools: Tools, now: datetime) -> int:
+    """Cards of sales that are all taken say whether units may come back."""
+    del now  # it depends on the books alone
+    return await tell_unpaid(tools.db)
+
+
 async def close_teams(tools: Tools, now: datetime) -> int:
     """Teams that wait for their last held seats are asked again."""
     async with tools.db.begin() as session:
@@ -225,6 +232,7 @@ SWEEPS: dict[str, tuple[Sweep, int, int]] = {
     "expire": (expire, 1, 10),  # a buyer watches the countdown end, and others wait for the unit
     "start_due": (start_due, 1, 4),
     "end_due": (end_due, 1, 4),
+    "say_unpaid": (say_unpaid, 2, 4),
     "draw_due": (draw_due, 1, 10),
     "end_coupons": (end_coupons, 2, 4),  # a coupon past its time is refused at checkout whether this has run or not
     "close_teams": (close_teams, 2, 4),
