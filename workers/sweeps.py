@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,6 @@ import structlog
 from redis.exceptions import RedisError
 from sqlalchemy import CursorResult, select, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from live.infra.db import utc_now
@@ -30,20 +29,17 @@ from live.promotions.coupon import actions as coupons
 from live.promotions.coupon.voiding import void_due
 from live.promotions.draw.actions import clear_draws, draw_winners
 from live.promotions.draw.tables import Draw
-from live.promotions.flash_sale.actions import end_sale, tell_started
+from live.promotions.flash_sale.actions import tell_started
 from live.promotions.flash_sale.queries import starting
-from live.promotions.group_buy.actions import close_team, end_group
-from live.promotions.red_packet.actions import end_packet
+from live.promotions.group_buy.actions import close_team
 from live.promotions.team.actions import run_out
 from live.protocol.codes import Code, Refusal
+from live.rooms.acts import ENDS
 from workers.archive import archive, archived_until
 from workers.relay import nudge_waiting
 from workers.tools import Tools, tools_of
 
 log = structlog.get_logger("worker")
-
-End = Callable[[AsyncSession, int, datetime], Awaitable[Any]]
-ENDS: Mapping[str, End] = {"sale": end_sale, "coupon": coupons.end_coupon, "group": end_group, "packet": end_packet}
 
 BEAT_SECONDS = 3.0  # readiness looks for a beat of the last 10 s: two may be late
 FORGOTTEN_SECONDS = 60  # a worker that is gone is taken off the list

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import orjson
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +12,8 @@ from starlette.routing import Route
 
 from live.infra import security
 from live.infra.db import utc_now
+from live.infra.doors import Form, Nothing
+from live.infra.doors import json as _json
 from live.infra.once import KEY
 from live.offers.reservations import record
 from live.offers.rules import rid_of
@@ -28,32 +29,20 @@ from live.promotions.red_packet import queries as packets
 from live.protocol.codes import Code, Refusal
 
 
-class Empty(BaseModel):
-    """Nothing but an object: the address says it all."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class PayForm(BaseModel):
+class PayForm(Form):
     """`coupon`: the id of one that is held; none is null."""
-
-    model_config = ConfigDict(extra="forbid")
 
     coupon: Annotated[int, Field(ge=1, lt=2**53)] | None = None
 
 
-class RefundForm(BaseModel):
+class RefundForm(Form):
     """Why, in the buyer's words; may be empty."""
-
-    model_config = ConfigDict(extra="forbid")
 
     reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=REASON_CHARACTERS)] = ""
 
 
-class NoteForm(BaseModel):
+class NoteForm(Form):
     """What was found out and done about a payment."""
-
-    model_config = ConfigDict(extra="forbid")
 
     note: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=exceptions.NOTE_CHARACTERS)]
 
@@ -153,7 +142,7 @@ async def pay(request: Request) -> Response:
 async def cancel(request: Request) -> Response:
     """POST /v1/me/orders/{no}/cancel {} → the order, CANCELLED, or CLOSING while somebody is paying."""
     me = security.known(request)
-    await security.body(request, Empty)
+    await security.body(request, Nothing)
     state = request.state
     order = await actions.cancel(state.db, state.gateway, me.sub, request.path_params["no"], utc_now())
     async with state.db.begin() as session:
@@ -180,7 +169,7 @@ async def refunds(request: Request) -> Response:
 async def grant(request: Request) -> Response:
     """POST /v1/refunds/{id}/grant {} → {id, order, fen, state}."""
     await security.staff(request, "refund.decide")
-    await security.body(request, Empty)
+    await security.body(request, Nothing)
     async with request.state.db.begin() as session:
         return _json(_decided(await actions.grant_refund(session, request.path_params["id"], utc_now())))
 
@@ -188,7 +177,7 @@ async def grant(request: Request) -> Response:
 async def decline(request: Request) -> Response:
     """POST /v1/refunds/{id}/decline {} → {id, order, fen, state}."""
     await security.staff(request, "refund.decide")
-    await security.body(request, Empty)
+    await security.body(request, Nothing)
     async with request.state.db.begin() as session:
         return _json(_decided(await actions.decline_refund(session, request.path_params["id"], utc_now())))
 
@@ -202,7 +191,7 @@ async def pay_exceptions(request: Request) -> Response:
 async def refund_exception(request: Request) -> Response:
     """POST /v1/payments/exceptions/{id}/refund {} → as above: what was really paid goes back."""
     me = await security.staff(request, "exception.decide")
-    await security.body(request, Empty)
+    await security.body(request, Nothing)
     state = request.state
     await exceptions.refund(state.db, state.gateway, request.path_params["id"], me.id, utc_now())
     return await _exceptions(request)
@@ -211,7 +200,7 @@ async def refund_exception(request: Request) -> Response:
 async def accept_exception(request: Request) -> Response:
     """POST /v1/payments/exceptions/{id}/accept {} → as above: provider and books agree by now."""
     me = await security.staff(request, "exception.decide")
-    await security.body(request, Empty)
+    await security.body(request, Nothing)
     state = request.state
     await exceptions.accept(state.db, state.gateway, request.path_params["id"], me.id, utc_now())
     return await _exceptions(request)
@@ -258,10 +247,6 @@ def _decided(refund: Refund) -> dict[str, Any]:
 
 async def _shape(session: AsyncSession, request: Request, order: Order) -> dict[str, Any]:
     return (await queries.shapes(session, [order], request.state.pickup_view))[0]
-
-
-def _json(body: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(body), media_type="application/json")
 
 
 routes = [

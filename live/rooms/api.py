@@ -7,43 +7,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from typing import Any
 
-import orjson
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from live.infra import security
 from live.infra.db import epoch_ms, from_ms, utc_now
+from live.infra.doors import Nothing
+from live.infra.doors import json as _json
 from live.infra.once import once
 from live.offers.actions import add_stock
 from live.offers.queries import kind_of
-from live.offers.tables import Offer
-from live.promotions.coupon.actions import end_coupon
 from live.promotions.coupon.voiding import void_coupon
 from live.promotions.draw.actions import close_draw, close_room
-from live.promotions.flash_sale.actions import end_sale, move_sale, reprice_sale, stop_sale
+from live.promotions.flash_sale.actions import move_sale, reprice_sale, stop_sale
 from live.promotions.flash_sale.queries import states
-from live.promotions.group_buy.actions import end_group
 from live.promotions.group_buy.leader import leaders
-from live.promotions.red_packet.actions import end_packet
 from live.protocol.codes import Code, Refusal
 from live.rooms import actions, acts, forms, queries
 from live.stock.queries import store_view, stores
 
 _CHAT_ID = re.compile(r"c[0-9]+-[0-9]+")
 
-END: dict[str, Callable[[AsyncSession, int, datetime], Awaitable[Offer]]] = {
-    "sale": end_sale, "coupon": end_coupon, "group": end_group, "packet": end_packet,
-}  # fmt: skip
-BY_HAND = END | {"sale": stop_sale}
-
-
-def _json(body: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")
+BY_HAND = {**acts.ENDS, "sale": stop_sale}
 
 
 async def show(request: Request) -> Response:
@@ -86,7 +74,7 @@ async def edit(request: Request) -> Response:
 async def start(request: Request) -> Response:
     """POST /v1/rooms/{room}/start."""
     await security.staff(request, "room.start")
-    await security.body(request, forms.Nothing)
+    await security.body(request, Nothing)
     async with request.state.db.begin() as session:
         return _json(queries.view(await actions.start_room(session, request.path_params["room"], utc_now())))
 
@@ -94,13 +82,13 @@ async def start(request: Request) -> Response:
 async def stop(request: Request) -> Response:
     """POST /v1/rooms/{room}/stop: ends the show and every offer of it, by the rules of its kind."""
     await security.staff(request, "room.stop")
-    await security.body(request, forms.Nothing)
+    await security.body(request, Nothing)
     now = utc_now()
     async with request.state.db.begin() as session:
         offers = await actions.begin_stop(session, request.path_params["room"])
         await close_room(session, request.path_params["room"], now)
         for offer in offers:
-            await END[offer.kind](session, int(offer.id or 0), now)
+            await acts.ENDS[offer.kind](session, int(offer.id or 0), now)
         return _json(queries.view(await actions.stop_room(session, request.path_params["room"], now)))
 
 
@@ -146,7 +134,7 @@ async def draw(request: Request) -> Response:
 async def draw_close(request: Request) -> Response:
     """POST /v1/draws/{id}/close: nobody enters any more, and the winners are drawn."""
     await security.staff(request, "draw.close")
-    await security.body(request, forms.Nothing)
+    await security.body(request, Nothing)
     async with request.state.db.begin() as session:
         return _json({"draw": (await close_draw(session, request.path_params["id"], utc_now())).id})
 
@@ -164,7 +152,7 @@ async def offers(request: Request) -> Response:
 async def end(request: Request) -> Response:
     """POST /v1/offers/{id}/end."""
     await security.staff(request, "offer.end")
-    await security.body(request, forms.Nothing)
+    await security.body(request, Nothing)
     async with request.state.db.begin() as session:
         kind = await kind_of(session, request.path_params["id"])  # not locked yet: its kind's action locks the team first
         ended = await BY_HAND[kind](session, request.path_params["id"], utc_now())
@@ -228,7 +216,7 @@ async def mute(request: Request) -> Response:
 async def withdraw(request: Request) -> Response:
     """POST /v1/rooms/{room}/comments/{id}/withdraw."""
     await security.staff(request, "comment.withdraw")
-    await security.body(request, forms.Nothing)
+    await security.body(request, Nothing)
     chat_id = request.path_params["id"]
     if not _CHAT_ID.fullmatch(chat_id):
         raise Refusal(Code.NOT_FOUND, what="comment")

@@ -7,7 +7,6 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-import orjson
 from alembic.script import ScriptDirectory
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import text
@@ -17,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from live.infra import observe, security
+from live.infra.doors import json as _json
 from live.infra.keys import ALIVE
 from live.migrations.upgrade import configuration
 from live.offers.audit import audit
@@ -25,10 +25,6 @@ from live.payments import exceptions
 from live.protocol.codes import Code, Refusal
 
 SEEN_SECONDS = 10  # a process that has not been heard of for so long counts as gone
-
-
-def _json(body: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")
 
 
 async def healthz(request: Request) -> Response:
