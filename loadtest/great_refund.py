@@ -21,11 +21,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
 from live.payments import keys
 from live.payments.simulator_book import Book, Trade
 from loadtest import processes
+from loadtest.books import opened
 from loadtest.stage import PRICE, House, StageError, ends_with_us, free_port, house, owner
 from loadtest.team import join, open_team
 
@@ -101,7 +100,7 @@ async def _simulator(home: Path, port: int, limit: int) -> AsyncIterator[int]:
 async def _refunded(found: House, members: int, begun: float) -> float:
     """Seconds until every refund is done. Raises StageError when for a long time none was."""
     most, since = -1, time.monotonic()
-    async with await psycopg.AsyncConnection.connect(found.database_url.replace("+psycopg", ""), autocommit=True) as connection:
+    async with opened(found.database_url, autocommit=True) as connection:
         while True:
             row = await (await connection.execute("SELECT count(*) FROM refund WHERE state = 'DONE'")).fetchone()
             done, now = int(row[0]) if row else 0, time.monotonic()
@@ -115,7 +114,7 @@ async def _refunded(found: House, members: int, begun: float) -> float:
 
 
 async def _rows(found: House, query: str) -> list[tuple[Any, ...]]:
-    async with await psycopg.AsyncConnection.connect(found.database_url.replace("+psycopg", "")) as connection:
+    async with opened(found.database_url) as connection:
         return await (await connection.execute(query)).fetchall()
 
 

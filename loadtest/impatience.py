@@ -18,8 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
-
+from loadtest.books import opened
 from loadtest.doors import DirectDoor
 from loadtest.pace import arrivals, percentile
 from loadtest.rush import PATIENCE, ROOM, books
@@ -151,7 +150,7 @@ async def _report(options: argparse.Namespace, found: House, crowd: Crowd, storm
 
 async def booked(database_url: str, offer: int) -> list[int]:
     """The buyer of each order that the books hold of this offer."""
-    async with await psycopg.AsyncConnection.connect(database_url.replace("+psycopg", "")) as connection:
+    async with opened(database_url) as connection:
         query = "SELECT person FROM orders o JOIN order_line l ON l.order_no = o.no WHERE l.offer_id = %s"
         rows = await (await connection.execute(query, (offer,))).fetchall()
     return [int(str(person).removeprefix("p:")) - 1 for (person,) in rows]

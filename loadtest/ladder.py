@@ -23,7 +23,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import psycopg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -34,6 +33,7 @@ from live.payments.gateway import NoGateway, Notice
 from live.payments.notices import PAID, Notices
 from live.payments.tables import PayAttempt
 from loadtest import processes
+from loadtest.books import opened
 from loadtest.crowd import Crowd
 from loadtest.doors import DirectDoor
 from loadtest.pace import arrivals, percentile
@@ -200,7 +200,7 @@ async def _paid(cashier: Cashier, orders: int) -> None:
 async def _decided(found: House, offer: int, orders: int) -> dict[str, Any]:
     """How the group ended, and whether every buyer got back what they paid above the last price."""
     until = time.monotonic() + PATIENCE + orders / SETTLED_PER_SECOND
-    async with await psycopg.AsyncConnection.connect(found.database_url.replace("+psycopg", ""), autocommit=True) as connection:
+    async with opened(found.database_url, autocommit=True) as connection:
         waiting = "SELECT (SELECT state FROM team WHERE offer_id = %s), count(*) FROM orders WHERE state = 'GROUP_WAIT'"
         while True:
             state, left = await (await connection.execute(waiting, (offer,))).fetchone() or ("", 0)

@@ -14,10 +14,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-import psycopg
-
 from live.offers.rules import ANYWHERE
 from loadtest import great_refund, ladder
+from loadtest.books import opened
 from loadtest.doors import DirectDoor
 from loadtest.pace import arrivals, percentile
 from loadtest.stage import House, StageError, house, owner
@@ -77,7 +76,7 @@ async def coupon(options: argparse.Namespace) -> dict[str, Any]:
 
 
 async def _grants(found: House, offer: int) -> tuple[int, int]:
-    async with await psycopg.AsyncConnection.connect(found.database_url.replace("+psycopg", "")) as connection:
+    async with opened(found.database_url) as connection:
         query = "SELECT count(*), count(DISTINCT person) FROM coupon_grant WHERE offer_id = %s"
         row = await (await connection.execute(query, (offer,))).fetchone()
     if row is None:

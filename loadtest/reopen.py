@@ -15,7 +15,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import psycopg
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -23,6 +22,7 @@ from live.infra.keys import room_key
 from live.infra.redis import connect, connect_buying
 from live.offers.reservations import Tap, records, reserve
 from live.offers.rules import body_hash, rid_of
+from loadtest.books import opened
 from loadtest.doors import UNBOOKED, VERSION
 from loadtest.stage import COLUMNS, PRICE, SKU, STORE, House, Owner, StageError, house, owner
 from loadtest.verdict import verdict
@@ -117,7 +117,7 @@ async def prepare(options: argparse.Namespace, found: House, boss: Owner) -> dic
         sale = {"sku": SKU, "fen": PRICE, "per_person": 1, "stock": {STORE: count + FREE}}
         offers[int((await boss.post(f"/v1/rooms/{rooms[n % len(rooms)]}/sales", sale))["offer"])] = rooms[n % len(rooms)]
     values = {"offers": list(offers), "counts": counts, "store": STORE, "sku": SKU}
-    async with await psycopg.AsyncConnection.connect(found.database_url.replace("+psycopg", "")) as connection:
+    async with opened(found.database_url) as connection:
         for statement in BULK:
             await connection.execute(statement, values)
         await connection.commit()
@@ -182,7 +182,7 @@ async def sealed(found: House) -> None:
     """Wait until the worker has sealed the movements that were written at once: a shop's would have been long ago."""
     query = """SELECT count(*) FROM allotment a WHERE a.move_no > coalesce((SELECT max(s.to_no) FROM movement_seal s
       WHERE s.offer_id = a.offer_id AND s.location = a.location), 0) + 100"""
-    async with await psycopg.AsyncConnection.connect(found.database_url.replace("+psycopg", ""), autocommit=True) as connection:
+    async with opened(found.database_url, autocommit=True) as connection:
         async with asyncio.timeout(PATIENCE):
             while ((await (await connection.execute(query)).fetchone()) or (0,))[0]:  # noqa: ASYNC110 - another process's event
                 await asyncio.sleep(0.2)

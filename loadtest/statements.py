@@ -17,8 +17,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-import psycopg
-
+from loadtest.books import opened
 from loadtest.hubs import family
 from loadtest.stage import House, StageError
 
@@ -40,8 +39,8 @@ class Statements:
 
     async def begin(self) -> None:
         """From here on every statement is logged. Raises StageError."""
-        url = json.loads((self.home / "servers.json").read_text("utf-8"))["settings"]["database_url"].replace("+psycopg", "")
-        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        url = json.loads((self.home / "servers.json").read_text("utf-8"))["settings"]["database_url"]
+        async with opened(url, autocommit=True) as connection:
             await connection.execute("ALTER SYSTEM SET log_statement = 'all'")
             await connection.execute("SELECT pg_reload_conf()")
         try:

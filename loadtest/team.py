@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import psycopg
-
 from live.infra.redis import connect
+from loadtest.books import opened
 from loadtest.reopen import BULK
 from loadtest.stage import COLUMNS, PRICE, SKU, STORE, House, Owner
 
@@ -39,7 +38,7 @@ async def open_team(boss: Owner, room: str, size: int, minimum: int, tiers: list
 async def join(found: House, offer: int, members: int, *, paid: bool) -> list[str]:
     """So many members with an order each, `paid` or about to pay; returns the orders' numbers. The turnstile is rebuilt from the books."""
     values: dict[str, Any] = {"offers": [offer], "counts": [members], "store": STORE, "sku": SKU, "offer": offer, "seats": members}
-    async with await psycopg.AsyncConnection.connect(found.database_url.replace("+psycopg", "")) as connection:
+    async with opened(found.database_url) as connection:
         for statement in (*BULK, *SEATS, *(PAID if paid else ())):
             await connection.execute(statement, values)
         await connection.commit()

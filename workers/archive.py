@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
-from sqlalchemy import ColumnElement, func, insert, or_, select
+from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -41,13 +41,28 @@ async def _archive(tools: Tools, *which: ColumnElement[bool]) -> int:
 
 async def archive_room(tools: Tools, room: str) -> int:
     """Archive one room to its end; how many comments were new."""
+    # Before the comments themselves: each is archived by then.
+    late = await tools.redis.lrange(room_key(room, "late"), 0, BATCH - 1)  # type: ignore[misc]
     total = 0
-    while True:
+    found = BATCH
+    while found == BATCH:
         async with tools.db.begin() as session:
             found = await _batch(session, tools.redis, room)
         total += found
-        if found < BATCH:
-            return total
+    if late:
+        await _shown_late(tools, room, {chat_id.decode() for chat_id in late})
+    return total
+
+
+async def _shown_late(tools: Tools, room: str, chat_ids: set[str]) -> None:
+    """Mark comments that were shown when they were sent again. What another worker is still archiving waits for the next time."""
+    mark = update(CommentRow).where(col(CommentRow.room_id) == room, col(CommentRow.chat_id).in_(chat_ids)).values(shown=True)
+    async with tools.db.begin() as session:
+        marked = (await session.execute(mark.returning(col(CommentRow.chat_id)))).scalars().all()
+    async with tools.redis.pipeline(transaction=False) as pipe:
+        for chat_id in marked:
+            pipe.lrem(room_key(room, "late"), 1, chat_id)
+        await pipe.execute()
 
 
 async def archived_until(tools: Tools, room: str, moment: datetime) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,6 @@ import structlog
 from redis.exceptions import RedisError
 from sqlalchemy import CursorResult, select, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from live.infra.db import utc_now
@@ -25,25 +24,23 @@ from live.offers.chain import seal_due
 from live.offers.tables import Offer, Team
 from live.offers.watch import watch
 from live.orders.actions import expire_due, payment_arrived
+from live.orders.unpaid import tell_unpaid
 from live.payments.actions import ask_provider
 from live.promotions.coupon import actions as coupons
 from live.promotions.coupon.voiding import void_due
 from live.promotions.draw.actions import clear_draws, draw_winners
 from live.promotions.draw.tables import Draw
-from live.promotions.flash_sale.actions import end_sale, tell_started
+from live.promotions.flash_sale.actions import tell_started
 from live.promotions.flash_sale.queries import starting
-from live.promotions.group_buy.actions import close_team, end_group
-from live.promotions.red_packet.actions import end_packet
+from live.promotions.group_buy.actions import close_team
 from live.promotions.team.actions import run_out
 from live.protocol.codes import Code, Refusal
+from live.rooms.acts import ENDS
 from workers.archive import archive, archive_late, archived_until
 from workers.relay import nudge_waiting
 from workers.tools import Tools, tools_of
 
 log = structlog.get_logger("worker")
-
-End = Callable[[AsyncSession, int, datetime], Awaitable[Any]]
-ENDS: Mapping[str, End] = {"sale": end_sale, "coupon": coupons.end_coupon, "group": end_group, "packet": end_packet}
 
 BEAT_SECONDS = 3.0  # readiness looks for a beat of the last 10 s: two may be late
 STEP_SECONDS = 5.0  # the clock against the one nobody sets: more between two beats is no drift, somebody has set it, or the machine slept
@@ -157,6 +154,12 @@ async def draw_due(tools: Tools, now: datetime) -> int:
     return drawn
 
 
+async def say_unpaid(tools: Tools, now: datetime) -> int:
+    """Cards of sales that are all taken say whether units may come back."""
+    del now  # it depends on the books alone
+    return await tell_unpaid(tools.db)
+
+
 async def close_teams(tools: Tools, now: datetime) -> int:
     """Teams that wait for their last held seats are asked again."""
     async with tools.db.begin() as session:
@@ -189,10 +192,11 @@ async def run_out_teams(tools: Tools, now: datetime) -> int:
 
 
 async def purge(tools: Tools, now: datetime) -> int:
-    """Throw away what has served its purpose: done job rows, phone codes past their time, wrong codes at desks."""
+    """Throw away what has served its purpose: done job rows, phone codes past their time, keys of presses, wrong codes at desks."""
     statements = (
         "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE kind = 'job' AND done_at < :before LIMIT :most)",
         "DELETE FROM phone_code WHERE id IN (SELECT id FROM phone_code WHERE expires_at < :before LIMIT :most)",
+        "DELETE FROM pressed WHERE (who, key) IN (SELECT who, key FROM pressed WHERE at < :before LIMIT :most)",
         "DELETE FROM desk_failure WHERE id IN (SELECT id FROM desk_failure WHERE at < :before LIMIT :most)",
     )
     gone = 0
@@ -228,6 +232,7 @@ SWEEPS: dict[str, tuple[Sweep, int, int]] = {
     "expire": (expire, 1, 10),  # a buyer watches the countdown end, and others wait for the unit
     "start_due": (start_due, 1, 4),
     "end_due": (end_due, 1, 4),
+    "say_unpaid": (say_unpaid, 2, 4),
     "draw_due": (draw_due, 1, 10),
     "end_coupons": (end_coupons, 2, 4),  # a coupon past its time is refused at checkout whether this has run or not
     "close_teams": (close_teams, 2, 4),

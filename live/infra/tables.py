@@ -50,3 +50,16 @@ class RoomState(SQLModel, table=True):
     room_id: str = words(primary_key=True)
     key: str = words(primary_key=True)
     value: dict[str, Any] = document(default_factory=dict)
+
+
+class Pressed(SQLModel, table=True):
+    """An idempotency key of a member of the staff: a hash of what was asked under it, and what was answered."""
+
+    __tablename__ = "pressed"
+    __table_args__ = (Index("ix_pressed_at", "at"),)
+
+    who: str = words(primary_key=True)
+    key: str = words(primary_key=True)
+    asked: str = words()
+    answer: dict[str, Any] = document(default_factory=dict)
+    at: Moment = moment()

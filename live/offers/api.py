@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
@@ -14,6 +13,7 @@ from starlette.routing import Route
 
 from live.infra import security
 from live.infra.db import epoch_ms
+from live.infra.doors import json as _json
 from live.offers.watch import STOCK
 
 DRIFTS_SHOWN = 50  # the newest; open ones first. Rows are never deleted, so a shop's list grows for years
@@ -33,7 +33,7 @@ async def watched(request: Request) -> Response:
     rooms = [_look(row) | {"offers": [_offer(terms, sealed) for terms in row["terms"]]} for row in looks if row["scope"] != STOCK]
     stock = next((_look(row) | {"faults": row["terms"]} for row in looks if row["scope"] == STOCK), None)
     body = {"rooms": rooms, "stock": stock, "drifts": drifts, "open": still}
-    return Response(orjson.dumps(body), media_type="application/json")
+    return _json(body)
 
 
 def _look(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from live.orders.queries import refund_open, with_open_attempts
 from live.orders.refunds import ask_refund, decline_refund, grant_refund, refunds_done, settle_group, settle_team
 from live.orders.tables import Order
 from live.payments.actions import close_attempts, create_attempt, send_attempt
+from live.payments.exceptions import quarantined
 from live.payments.gateway import Gateway
 from live.payments.rules import OPEN_ATTEMPT
 from live.payments.tables import PayAttempt
@@ -149,14 +150,16 @@ async def cancel(db: Database, gateway: Gateway, person: str, no: str, now: date
 async def expire_due(db: Database, gateway: Gateway, now: datetime, limit: int = 100) -> int:
     """Give up orders whose time to pay has passed, and go on with those that are CLOSING. Returns how many were cancelled.
 
-    Asks the provider about every open attempt first: "already paid" wins, "paying" is left for the next time. Safe to run twice at once.
+    Asks the provider about every open attempt first: "already paid" wins, "paying" is left for the next time; one that contradicts our
+    books is asked about less and less often, and waits for a person. Safe to run twice at once.
     """
     asked: list[str] = []
     done = 0
     async with db.begin() as session:
         late = and_(col(Order.state) == "AWAIT_PAY", col(Order.pay_until) <= now)
         # Of those already closing any: a few that are being paid for long must not keep the others waiting.
-        for which, order_by in ((late, col(Order.pay_until)), (col(Order.state) == "CLOSING", func.random())):
+        wanted = and_(col(Order.state) == "CLOSING", ~quarantined(col(Order.no), now))
+        for which, order_by in ((late, col(Order.pay_until)), (wanted, func.random())):
             query = select(Order).where(which).order_by(order_by).limit(limit).with_for_update(skip_locked=True)
             orders = list((await session.execute(query.execution_options(populate_existing=True))).scalars())
             opened = await with_open_attempts(session, [order.no for order in orders])
@@ -202,6 +205,14 @@ async def _begin_closing(session: AsyncSession, order: Order, opened: bool, now:
     if fresh:
         await tell(session, order)
     return False
+
+
+async def give_up_if_closed(session: AsyncSession, no: str, now: datetime) -> Order:
+    """A CLOSING order that nobody can pay any more is CANCELLED; any other stays as it is."""
+    order = await locked(session, no)
+    if order.state == "CLOSING" and no not in await with_open_attempts(session, [no]):
+        await _give_up(session, order, now)
+    return order
 
 
 async def _close(db: Database, gateway: Gateway, no: str, now: datetime) -> Order:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 
-import orjson
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,9 +12,12 @@ from starlette.routing import Route
 
 from live.infra import security
 from live.infra.db import utc_now
+from live.infra.doors import Form, Nothing
+from live.infra.doors import json as _json
+from live.infra.once import KEY
 from live.offers.reservations import record
 from live.offers.rules import rid_of
-from live.orders import actions, attribution, queries
+from live.orders import actions, attribution, exceptions, queries
 from live.orders.basket import basket_of
 from live.orders.progress import refund_progress
 from live.orders.refunds import REASON_CHARACTERS
@@ -27,29 +28,23 @@ from live.promotions.coupon.voiding import voids
 from live.promotions.red_packet import queries as packets
 from live.protocol.codes import Code, Refusal
 
-KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")  # as the buy command takes it
 
-
-class Empty(BaseModel):
-    """Nothing but an object: the address says it all."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class PayForm(BaseModel):
+class PayForm(Form):
     """`coupon`: the id of one that is held; none is null."""
-
-    model_config = ConfigDict(extra="forbid")
 
     coupon: Annotated[int, Field(ge=1, lt=2**53)] | None = None
 
 
-class RefundForm(BaseModel):
+class RefundForm(Form):
     """Why, in the buyer's words; may be empty."""
 
-    model_config = ConfigDict(extra="forbid")
-
     reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=REASON_CHARACTERS)] = ""
+
+
+class NoteForm(Form):
+    """What was found out and done about a payment."""
+
+    note: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=exceptions.NOTE_CHARACTERS)]
 
 
 async def my_orders(request: Request) -> Response:
@@ -147,7 +142,7 @@ async def pay(request: Request) -> Response:
 async def cancel(request: Request) -> Response:
     """POST /v1/me/orders/{no}/cancel {} → the order, CANCELLED, or CLOSING while somebody is paying."""
     me = security.known(request)
-    await security.body(request, Empty)
+    await security.body(request, Nothing)
     state = request.state
     order = await actions.cancel(state.db, state.gateway, me.sub, request.path_params["no"], utc_now())
     async with state.db.begin() as session:
@@ -174,7 +169,7 @@ async def refunds(request: Request) -> Response:
 async def grant(request: Request) -> Response:
     """POST /v1/refunds/{id}/grant {} → {id, order, fen, state}."""
     await security.staff(request, "refund.decide")
-    await security.body(request, Empty)
+    await security.body(request, Nothing)
     async with request.state.db.begin() as session:
         return _json(_decided(await actions.grant_refund(session, request.path_params["id"], utc_now())))
 
@@ -182,9 +177,46 @@ async def grant(request: Request) -> Response:
 async def decline(request: Request) -> Response:
     """POST /v1/refunds/{id}/decline {} → {id, order, fen, state}."""
     await security.staff(request, "refund.decide")
-    await security.body(request, Empty)
+    await security.body(request, Nothing)
     async with request.state.db.begin() as session:
         return _json(_decided(await actions.decline_refund(session, request.path_params["id"], utc_now())))
+
+
+async def pay_exceptions(request: Request) -> Response:
+    """GET /v1/payments/exceptions → {open, exceptions}: payments that contradict the books."""
+    await security.staff(request, "exception.decide")
+    return await _exceptions(request)
+
+
+async def refund_exception(request: Request) -> Response:
+    """POST /v1/payments/exceptions/{id}/refund {} → as above: what was really paid goes back."""
+    me = await security.staff(request, "exception.decide")
+    await security.body(request, Nothing)
+    state = request.state
+    await exceptions.refund(state.db, state.gateway, request.path_params["id"], me.id, utc_now())
+    return await _exceptions(request)
+
+
+async def accept_exception(request: Request) -> Response:
+    """POST /v1/payments/exceptions/{id}/accept {} → as above: provider and books agree by now."""
+    me = await security.staff(request, "exception.decide")
+    await security.body(request, Nothing)
+    state = request.state
+    await exceptions.accept(state.db, state.gateway, request.path_params["id"], me.id, utc_now())
+    return await _exceptions(request)
+
+
+async def note_exception(request: Request) -> Response:
+    """POST /v1/payments/exceptions/{id}/note {note} → as above: seen to elsewhere."""
+    me = await security.staff(request, "exception.decide")
+    form = await security.body(request, NoteForm)
+    await exceptions.note(request.state.db, request.path_params["id"], form.note, me.id, utc_now())
+    return await _exceptions(request)
+
+
+async def _exceptions(request: Request) -> Response:
+    async with request.state.db.begin() as session:
+        return _json(await exceptions.exceptions(session))
 
 
 async def figures(request: Request) -> Response:
@@ -217,10 +249,6 @@ async def _shape(session: AsyncSession, request: Request, order: Order) -> dict[
     return (await queries.shapes(session, [order], request.state.pickup_view))[0]
 
 
-def _json(body: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(body), media_type="application/json")
-
-
 routes = [
     Route("/v1/me/orders", my_orders),
     Route("/v1/me/orders/{no}", my_order),
@@ -236,4 +264,8 @@ routes = [
     Route("/v1/rooms/{room}/refunds", refunds),
     Route("/v1/refunds/{id:int}/grant", grant, methods=["POST"]),
     Route("/v1/refunds/{id:int}/decline", decline, methods=["POST"]),
+    Route("/v1/payments/exceptions", pay_exceptions),
+    Route("/v1/payments/exceptions/{id:int}/refund", refund_exception, methods=["POST"]),
+    Route("/v1/payments/exceptions/{id:int}/accept", accept_exception, methods=["POST"]),
+    Route("/v1/payments/exceptions/{id:int}/note", note_exception, methods=["POST"]),
 ]

@@ -6,21 +6,18 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-# Design, section 6. COMPLETED, PART_COLLECTED and LATE_PAID are drawn here so that nothing can be put beside the machine later.
+# Design, section 6. Money for a CANCELLED order is refunded with its attempt (`payments`) and leaves the order as it is; so
+# does a group's difference, which `refunded` counts.
 MOVES: dict[str, frozenset[str]] = {
     "AWAIT_PAY": frozenset({"PAID", "CLOSING"}),
     "CLOSING": frozenset({"PAID", "CANCELLED"}),  # "already paid" wins over closing
-    "CANCELLED": frozenset({"LATE_PAID"}),
-    "LATE_PAID": frozenset({"ALLOCATED", "REFUNDING"}),
+    "CANCELLED": frozenset(),
     "PAID": frozenset({"GROUP_WAIT", "ALLOCATED", "REFUNDING"}),
     "GROUP_WAIT": frozenset({"ALLOCATED", "REFUNDING"}),
     "ALLOCATED": frozenset({"READY", "REFUNDING"}),
-    "READY": frozenset({"PART_COLLECTED", "COLLECTED", "REFUNDING"}),
-    "PART_COLLECTED": frozenset({"COLLECTED", "REFUNDING"}),
-    "COLLECTED": frozenset({"COMPLETED", "REFUNDING"}),
-    "COMPLETED": frozenset({"REFUNDING"}),
-    "REFUNDING": frozenset({"PART_REFUNDED", "REFUNDED"}),
-    "PART_REFUNDED": frozenset({"REFUNDING"}),
+    "READY": frozenset({"COLLECTED", "REFUNDING"}),
+    "COLLECTED": frozenset({"REFUNDING"}),
+    "REFUNDING": frozenset({"REFUNDED"}),
     "REFUNDED": frozenset(),
 }
 UNPAID = frozenset({"AWAIT_PAY", "CLOSING"})

@@ -12,10 +12,7 @@ from sqlmodel import SQLModel
 
 from live.infra.columns import Moment, big, big_or_none, document, identity, moment, moment_or_none, words
 
-STATES = (
-    "AWAIT_PAY", "CLOSING", "CANCELLED", "PAID", "GROUP_WAIT", "ALLOCATED", "READY", "PART_COLLECTED", "COLLECTED",
-    "COMPLETED", "LATE_PAID", "REFUNDING", "PART_REFUNDED", "REFUNDED",
-)  # fmt: skip
+STATES = ("AWAIT_PAY", "CLOSING", "CANCELLED", "PAID", "GROUP_WAIT", "ALLOCATED", "READY", "COLLECTED", "REFUNDING", "REFUNDED")
 
 
 class Order(SQLModel, table=True):

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
-import structlog
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from live.infra.db import Database
 from live.payments import rules
+from live.payments.exceptions import drift, heal
 from live.payments.gateway import Closing, Gateway, Payment
 from live.payments.refunds import OnRefunded, approve, decline, open_refund, open_refunds, refund_attempt, send_refunds
 from live.payments.tables import PayAttempt
@@ -29,11 +30,6 @@ __all__ = [
 
 # Of each attempt, all of different orders: whether it pays its order.
 OnSettled = Callable[[AsyncSession, Sequence[PayAttempt], datetime], Awaitable[Sequence[bool]]]
-QUARANTINED = frozenset(
-    {"unknown", "wrong_amount", "wrong_merchant", "wrong_transaction", "wrong_refund", "malformed", "refunded_elsewhere"}
-)
-
-log = structlog.get_logger(__name__)
 
 
 async def create_attempt(session: AsyncSession, *, order_no: str, fen: int, payer: str, expires_at: datetime, now: datetime) -> PayAttempt:
@@ -89,8 +85,16 @@ async def send_attempt(db: Database, gateway: Gateway, attempt_id: int, descript
 
 
 async def settle_attempt(session: AsyncSession, out_trade_no: str, payment: Payment, on_settled: OnSettled, now: datetime) -> str:
-    """Book what the provider says of an attempt, from a query; see `settle_attempts`."""
+    """Book what the provider says of an attempt; see `settle_attempts`."""
     return (await settle_attempts(session, [(out_trade_no, payment)], on_settled, now))[0]
+
+
+async def settle_asked(session: AsyncSession, out_trade_no: str, payment: Payment, on_settled: OnSettled, now: datetime) -> str:
+    """As `settle_attempt`, for an answer to our own question: where it agrees with our books, what was open about them is healed."""
+    verdict = await settle_attempt(session, out_trade_no, payment, on_settled, now)
+    if verdict in ("paid", "loser", "late", "again", "closed"):
+        await heal(session, out_trade_no, now)
+    return verdict
 
 
 async def settle_attempts(
@@ -98,16 +102,16 @@ async def settle_attempts(
 ) -> list[str]:
     """Book what the provider says of these (out_trade_no, payment), from notices or a query; a repeat changes nothing.
 
-    Each is `paid` (it won), `loser` or `late` (its money goes back), `again`, `closed`, `paying`, `waiting`, or one of QUARANTINED.
+    Each is `paid` (it won), `loser` or `late` (its money goes back), `again`, `closed`, `paying`, `waiting`, or one QUARANTINED.
     Different orders are settled together; several payments of one order one after the other.
     """
     verdicts = ["unknown"] * len(told)
-    attempts = await _locked(session, [number for number, _ in told])
+    attempts = await lock_attempts(session, [number for number, _ in told])
     taken = await _taken(session, [payment.transaction_id for _, payment in told])
     rounds: list[dict[str, int]] = []  # of each the orders, and where in `told` their payment stands
-    for place, (number, _) in enumerate(told):
+    for place, (number, payment) in enumerate(told):
         if number not in attempts:
-            drift("unknown", number)
+            await drift(session, "unknown", number, now, told=_said(payment))
             continue
         order = attempts[number].order_no
         free = next((one for one in rounds if order not in one), None)
@@ -119,7 +123,7 @@ async def settle_attempts(
         money: list[tuple[int, PayAttempt]] = []
         for place in one.values():
             number, payment = told[place]
-            verdict = await _without_money(session, attempts[number], payment, taken)
+            verdict = await _without_money(session, attempts[number], payment, taken, now)
             if verdict is None:
                 money.append((place, attempts[number]))
             verdicts[place] = verdict or ""
@@ -128,17 +132,17 @@ async def settle_attempts(
     return verdicts
 
 
-async def _without_money(session: AsyncSession, attempt: PayAttempt, payment: Payment, taken: set[str]) -> str | None:
+async def _without_money(session: AsyncSession, attempt: PayAttempt, payment: Payment, taken: set[str], now: datetime) -> str | None:
     """The verdict where no money is to be booked; None: there is, and its transaction is `taken` from here on."""
     if attempt.state == "SUCCEEDED":
         other = payment.state == "SUCCESS" and payment.transaction_id != attempt.transaction_id
-        return drift("wrong_transaction", attempt.out_trade_no) if other else "again"
+        return await _drift(session, "wrong_transaction", attempt, payment, now) if other else "again"
     if payment.state != "SUCCESS":
-        return await _unpaid(session, attempt, payment)
+        return await _unpaid(session, attempt, payment, now)
     if payment.fen != attempt.fen:
-        return drift("wrong_amount", attempt.out_trade_no, ours=attempt.fen, provider=payment.fen)
+        return await _drift(session, "wrong_amount", attempt, payment, now)
     if payment.transaction_id is None or payment.transaction_id in taken:
-        return drift("wrong_transaction", attempt.out_trade_no)
+        return await _drift(session, "wrong_transaction", attempt, payment, now)
     taken.add(payment.transaction_id)
     return None
 
@@ -195,6 +199,7 @@ async def close_attempts(db: Database, gateway: Gateway, order_no: str, on_settl
             async with db.begin() as session:
                 still = update(PayAttempt).where(col(PayAttempt.id) == attempt.id, col(PayAttempt.state).in_(rules.OPEN_ATTEMPT))
                 await session.execute(still.values(state="CLOSED"))
+                await heal(session, attempt.out_trade_no, now)
         else:
             verdict = await _query(db, gateway, attempt.out_trade_no, on_settled, now)
             # Money that is there but not as it should be (another amount, say) is for a person to look at: not closed either.
@@ -204,7 +209,7 @@ async def close_attempts(db: Database, gateway: Gateway, order_no: str, on_settl
     return "paying" if paying else "closed"
 
 
-async def _locked(session: AsyncSession, numbers: Sequence[str]) -> dict[str, PayAttempt]:
+async def lock_attempts(session: AsyncSession, numbers: Sequence[str]) -> dict[str, PayAttempt]:
     """These attempts and all others of their orders, by out_trade_no; locked in id order."""
     owners = select(col(PayAttempt.order_no)).where(col(PayAttempt.out_trade_no).in_(numbers))
     query = select(PayAttempt).where(col(PayAttempt.order_no).in_(owners)).order_by(col(PayAttempt.id)).with_for_update()
@@ -218,9 +223,9 @@ async def _taken(session: AsyncSession, transactions: Sequence[str | None]) -> s
     return {str(one) for one in (await session.execute(query)).scalars()}
 
 
-async def _unpaid(session: AsyncSession, attempt: PayAttempt, payment: Payment) -> str:
+async def _unpaid(session: AsyncSession, attempt: PayAttempt, payment: Payment, now: datetime) -> str:
     if payment.state == "REFUND":  # paid and sent back, and we know of neither
-        return drift("refunded_elsewhere", attempt.out_trade_no)
+        return await _drift(session, "refunded_elsewhere", attempt, payment, now)
     if payment.state == "USERPAYING":
         return "paying"
     if payment.state in ("NOTPAY", "NOT_FOUND"):
@@ -247,11 +252,13 @@ async def _won(db: Database, order_no: str) -> bool:
 async def _query(db: Database, gateway: Gateway, out_trade_no: str, on_settled: OnSettled, now: datetime) -> str:
     payment = await gateway.query(out_trade_no)
     async with db.begin() as session:
-        return await settle_attempt(session, out_trade_no, payment, on_settled, now)
+        return await settle_asked(session, out_trade_no, payment, on_settled, now)
 
 
-def drift(verdict: str, out_trade_no: str, **facts: object) -> str:
-    """Say that the provider and our books disagree about money: loud, for a person to look at; no state has changed."""
-    assert verdict in QUARANTINED
-    log.error("drift", what="payment", verdict=verdict, out_trade_no=out_trade_no, **facts)
-    return verdict
+async def _drift(session: AsyncSession, verdict: str, attempt: PayAttempt, payment: Payment, now: datetime) -> str:
+    expected = {"state": attempt.state, "fen": attempt.fen, "transaction": attempt.transaction_id}
+    return await drift(session, verdict, attempt.out_trade_no, now, order_no=attempt.order_no, expected=expected, told=_said(payment))
+
+
+def _said(payment: Payment) -> dict[str, Any]:
+    return {"state": payment.state, "fen": payment.fen, "transaction": payment.transaction_id}

@@ -23,7 +23,8 @@ from sqlmodel import col
 
 from live.infra.db import Database, array
 from live.infra.gather import Gather
-from live.payments.actions import OnSettled, drift, settle_attempts
+from live.payments.actions import OnSettled, settle_attempts
+from live.payments.exceptions import drift
 from live.payments.gateway import Gateway, Notice, Payment, RefundState
 from live.payments.refunds import OnRefunded, refund_results
 from live.payments.tables import PayNotice, Refund
@@ -97,19 +98,19 @@ class Notices:
 
     async def _paid(self, session: AsyncSession, notices: Sequence[Notice], now: datetime) -> list[str]:
         """Judge payments, and whatever else the provider may say."""
-        found = [self._payment(notice) if notice.event_type == PAID else "ignored" for notice in notices]
+        found = [await self._payment(session, notice, now) if notice.event_type == PAID else "ignored" for notice in notices]
         payments = [(_number(notices[n], "out_trade_no"), one) for n, one in enumerate(found) if isinstance(one, Payment)]
         settled = iter(await settle_attempts(session, payments, self.on_settled, now) if payments else [])
         return [next(settled) if isinstance(one, Payment) else one for one in found]
 
-    def _payment(self, notice: Notice) -> Payment | str:
+    async def _payment(self, session: AsyncSession, notice: Notice, now: datetime) -> Payment | str:
         number = _number(notice, "out_trade_no")
         if (notice.resource.get("mchid"), notice.resource.get("appid")) != (self.gateway.merchant, self.gateway.app_id):
-            return drift("wrong_merchant", number)
+            return await drift(session, "wrong_merchant", number, now, told=_whose(notice))
         try:
             return payment_of(notice.resource)
         except Refusal as refusal:
-            return _malformed(refusal, number)
+            return await _malformed(session, refusal, notice, number, now)
 
     async def _refunded(self, session: AsyncSession, notices: Sequence[Notice], now: datetime) -> list[str]:
         """Judge what is said of refunds."""
@@ -117,23 +118,26 @@ class Notices:
         query = select(Refund.out_refund_no, Refund.fen, Refund.total, Refund.out_trade_no)  # type: ignore[call-overload]
         rows = (await session.execute(query.where(col(Refund.out_refund_no).in_(numbers)))).all()
         ours = {row[0]: tuple(row[1:]) for row in rows}
-        found = [self._refund(notice, ours.get(number)) for notice, number in zip(notices, numbers, strict=True)]
+        found = [
+            await self._refund(session, notice, ours.get(number), now) for notice, number in zip(notices, numbers, strict=True)
+        ]
         told = [(number, one) for number, one in zip(numbers, found, strict=True) if isinstance(one, RefundState)]
         states = await refund_results(session, told, self.on_refunded, now)
         return [one if isinstance(one, str) else states[number].lower() for number, one in zip(numbers, found, strict=True)]
 
-    def _refund(self, notice: Notice, ours: tuple[Any, ...] | None) -> RefundState | str:
+    async def _refund(self, session: AsyncSession, notice: Notice, ours: tuple[Any, ...] | None, now: datetime) -> RefundState | str:
         trade, amount = _number(notice, "out_trade_no"), notice.resource.get("amount")
         if notice.resource.get("mchid") != self.gateway.merchant:  # a refund's document names no app
-            return drift("wrong_merchant", trade)
+            return await drift(session, "wrong_merchant", trade, now, told=_whose(notice))
         try:
             state = refund_of(notice.resource)
         except Refusal as refusal:
-            return _malformed(refusal, trade)
+            return await _malformed(session, refusal, notice, trade, now)
         if ours is None:
-            return drift("unknown", trade, refund=_number(notice, "out_refund_no"))
+            return await drift(session, "unknown", trade, now, told=_sums(notice))
         if not isinstance(amount, dict) or (amount.get("refund"), amount.get("total"), trade) != ours:
-            return drift("wrong_refund", trade, refund=_number(notice, "out_refund_no"))
+            expected = dict(zip(("fen", "total", "trade"), ours, strict=True))
+            return await drift(session, "wrong_refund", trade, now, expected=expected, told=_sums(notice))
         return state
 
 
@@ -143,10 +147,22 @@ def _away(error: Exception) -> bool:
     return isinstance(error, PoolTimeoutError) or (isinstance(error, OperationalError) and not state.startswith(LOCKS))
 
 
-def _malformed(refusal: Refusal, number: str) -> str:
+async def _malformed(session: AsyncSession, refusal: Refusal, notice: Notice, number: str, now: datetime) -> str:
     if refusal.code is not Code.GATEWAY:
         raise refusal
-    return drift("malformed", number)
+    return await drift(session, "malformed", number, now, told={"notice": notice.id, "why": str(refusal.facts.get("why", ""))})
+
+
+def _whose(notice: Notice) -> dict[str, str]:
+    return {name: _number(notice, name) for name in ("mchid", "appid")}
+
+
+def _sums(notice: Notice) -> dict[str, Any]:
+    """What a notice says of a refund, as far as it makes sense."""
+    amount = notice.resource.get("amount")
+    given = amount if isinstance(amount, dict) else {}
+    sums = {"fen": given.get("refund"), "total": given.get("total")}
+    return {"refund": _number(notice, "out_refund_no")} | {name: fen for name, fen in sums.items() if type(fen) is int}
 
 
 def _number(notice: Notice, name: str) -> str:

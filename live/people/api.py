@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
-import orjson
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import StringConstraints
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -15,6 +14,8 @@ from starlette.routing import Route
 from live.infra import security
 from live.infra.admission import admit
 from live.infra.db import utc_now
+from live.infra.doors import Form
+from live.infra.doors import json as _json
 from live.infra.security import Identity
 from live.people import actions, queries, rules
 from live.people.sharing import api as sharing
@@ -24,12 +25,6 @@ from live.people.tables import Person
 from live.protocol.codes import Code, Refusal
 
 Name = Annotated[str, StringConstraints(max_length=100)]
-
-
-class Form(BaseModel):
-    """The server refuses what it does not know."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class GuestForm(Form):
@@ -150,10 +145,6 @@ def _token(request: Request, sub: str, role: str, name: str, *, version: int = 1
     token = request.state.tokens.issue(sub, role, name, seconds=seconds, version=version, since=since)
     you = {"sub": sub, "name": name, "known": sub.startswith("p:")}
     return _json({"token": token, "expires": (int(time.time()) + seconds) * 1000, "you": you})
-
-
-def _json(body: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(body), media_type="application/json", headers={"cache-control": "no-store"})
 
 
 routes = [

@@ -52,6 +52,7 @@ MAY: dict[str, frozenset[str]] = {
     "staff.list": _SHOP,
     "staff.edit": _SHOP,
     "audit": _SHOP,
+    "exception.decide": _SHOP,
 }
 
 CODE_LIFE = timedelta(minutes=5)
@@ -66,6 +67,7 @@ NAME_MOST = 24  # characters; what fits before a comment on a phone
 REFRESH_GRACE = 24 * 3600  # s: a phone that slept for hours must not log in by SMS again; only the refresh door allows it
 LOGIN_LIFE = 30 * 24 * 3600  # s: however often refreshed, a login ends
 
+_PICTURES = ((0x1F000, 0x1FAFF), (0x1FC00, 0x1FFFD))
 _PHONE = re.compile(r"1[3-9][0-9]{9}")  # mainland mobile numbers, as the ministry gives them out
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9_.-]{1,31}")
 
@@ -82,10 +84,19 @@ def account(given: str) -> str | None:
     return name if _ACCOUNT.fullmatch(name) else None
 
 
+def invisible(letter: str) -> bool:
+    """Whether a character is nothing to be seen: control, format, surrogate, private, or none.
+
+    One this Python's tables do not know yet counts as an emoji where Unicode keeps room for them (emoji-data.txt: Extended_Pictographic).
+    """
+    category = unicodedata.category(letter)
+    return category[0] == "C" and not (category == "Cn" and any(first <= ord(letter) <= last for first, last in _PICTURES))
+
+
 def display_name(given: str | None) -> str:
     """A name others may be shown: one line, nothing invisible, at most 24 characters; empty when nothing is left."""
     text = unicodedata.normalize("NFKC", given or "")
-    shown = "".join(" " if letter.isspace() else letter for letter in text if unicodedata.category(letter)[0] != "C" or letter.isspace())
+    shown = "".join(" " if letter.isspace() else letter for letter in text if letter.isspace() or not invisible(letter))
     return " ".join(shown.split())[:NAME_MOST].strip()
 
 

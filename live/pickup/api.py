@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from live.infra import security
 from live.infra.db import utc_now
+from live.infra.doors import Form, Nothing
+from live.infra.doors import json as _json
 from live.people.rules import LEADER
 from live.pickup import actions, leader, queries
 from live.pickup.rules import LONGEST_INPUT
@@ -22,18 +23,10 @@ DEVICE_COOKIE = "live_device"
 LONGEST_DEVICE = 64  # characters; a page makes 22 random ones and keeps them
 
 
-class CodeBody(BaseModel):
+class CodeBody(Form):
     """A code as typed or scanned."""
 
-    model_config = ConfigDict(extra="forbid")
-
     code: Annotated[str, Field(min_length=1, max_length=LONGEST_INPUT)]
-
-
-class Empty(BaseModel):
-    """Nothing but an object: the address says it all."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 async def _desk(request: Request) -> actions.Desk:
@@ -57,10 +50,6 @@ def _ticket_id(request: Request) -> int:
     return number
 
 
-def _json(content: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json")
-
-
 async def queue(request: Request) -> Response:
     """GET /v1/desk/queue: `{tickets, store}`."""
     desk = await _desk(request)
@@ -71,7 +60,7 @@ async def queue(request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """POST /v1/desk/tickets/{id}/ready: `{ticket}`."""
     desk = await _desk(request)
-    await security.body(request, Empty)
+    await security.body(request, Nothing)
     async with request.state.db.begin() as session:
         ticket_id = await actions.ready(session, _ticket_id(request), desk, utc_now())
         return _json({"ticket": await queries.ticket(session, ticket_id)})
@@ -102,7 +91,7 @@ async def my_groups(request: Request) -> Response:
     me = await security.staff(request, "leader.groups")
     async with request.state.db.begin() as session:
         found = await leader.groups(session, me.sub if me.role == LEADER else None)
-    return Response(orjson.dumps({"groups": found}), media_type="application/json")
+    return _json({"groups": found})
 
 
 routes = [

@@ -90,6 +90,7 @@ class OfferView(Facts):
     per_order: int | None = None  # units one order may take; None: as many as a person may have
     countdown: int | None = None  # of a sale: seconds before `opens` from which it counts down; 0: it was opened at once
     stopped: bool = False  # of a sale that ended: by hand, before its time was over or before it began
+    unpaid: bool = False  # of a sale whose units are all taken: some are not paid yet and may come back
     void: str | None = None  # a coupon whose batch was taken back: why
     packet: PacketTerms | None = None
     leader: str | None = None  # a group leader's group: the name; it is collected at the one place it is sold at

@@ -5,7 +5,7 @@ The doors of doing it by hand go through these acts, and each may stand on a run
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,19 +13,25 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from live.infra.db import from_ms
+from live.infra.doors import Form
 from live.offers.queries import newest_open
+from live.offers.tables import Offer
 from live.promotions.actions import sku_named
-from live.promotions.coupon.actions import open_coupon
+from live.promotions.coupon.actions import end_coupon, open_coupon
 from live.promotions.draw.actions import open_draw
 from live.promotions.draw.tables import Draw
-from live.promotions.flash_sale.actions import open_sale
-from live.promotions.group_buy.actions import open_group
+from live.promotions.flash_sale.actions import end_sale, open_sale
+from live.promotions.group_buy.actions import end_group, open_group
 from live.promotions.group_buy.leader import open_leader_group
-from live.promotions.red_packet.actions import open_packet
+from live.promotions.red_packet.actions import end_packet, open_packet
 from live.promotions.team.actions import open_teams
 from live.protocol.codes import Code, Refusal
 from live.rooms import actions, forms, rules
 from live.settings import Settings
+
+End = Callable[[AsyncSession, int, datetime], Awaitable[Offer]]
+# Kind of an offer → how it ends by itself, or with its show.
+ENDS: Mapping[str, End] = {"sale": end_sale, "coupon": end_coupon, "group": end_group, "packet": end_packet}
 
 # (session, room, the filled form, settings, now) → the offer it is about, None when it is about none.
 Start = Callable[[AsyncSession, str, Any, Settings, datetime], Awaitable[int | None]]
@@ -37,7 +43,7 @@ class Act:
 
     `opens`: whether it opens an offer, which can be explained from then on."""
 
-    form: type[forms.Form]
+    form: type[Form]
     start: Start
     planned: Callable[[Any], bool] = lambda form: False  # whether this form is for later, and may come before the show
     opens: bool = True

@@ -1,45 +1,37 @@
-"""Doors of a room: what viewers read, and what the console does. Each act is one transaction."""
+"""Doors of a room: what viewers read, and what the console does. Each act is one transaction.
+
+What opens an offer or adds to one takes an idempotency key (`infra.once`): the console's second press after a lost answer does nothing.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from typing import Any
 
-import orjson
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from live.infra import security
 from live.infra.db import epoch_ms, from_ms, utc_now
+from live.infra.doors import Nothing
+from live.infra.doors import json as _json
+from live.infra.once import once
 from live.offers.actions import add_stock
 from live.offers.queries import kind_of
-from live.offers.tables import Offer
-from live.promotions.coupon.actions import end_coupon
 from live.promotions.coupon.voiding import void_coupon
 from live.promotions.draw.actions import close_draw, close_room
-from live.promotions.flash_sale.actions import end_sale, move_sale, reprice_sale, stop_sale
+from live.promotions.flash_sale.actions import move_sale, reprice_sale, stop_sale
 from live.promotions.flash_sale.queries import states
-from live.promotions.group_buy.actions import end_group
 from live.promotions.group_buy.leader import leaders
-from live.promotions.red_packet.actions import end_packet
 from live.protocol.codes import Code, Refusal
 from live.rooms import actions, acts, forms, queries
 from live.stock.queries import store_view, stores
 
 _CHAT_ID = re.compile(r"c[0-9]+-[0-9]+")
 
-END: dict[str, Callable[[AsyncSession, int, datetime], Awaitable[Offer]]] = {
-    "sale": end_sale, "coupon": end_coupon, "group": end_group, "packet": end_packet,
-}  # fmt: skip
-BY_HAND = END | {"sale": stop_sale}
-
-
-def _json(body: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")
+BY_HAND = {**acts.ENDS, "sale": stop_sale}
 
 
 async def show(request: Request) -> Response:
@@ -82,7 +74,7 @@ async def edit(request: Request) -> Response:
 async def start(request: Request) -> Response:
     """POST /v1/rooms/{room}/start."""
     await security.staff(request, "room.start")
-    await security.body(request, forms.Nothing)
+    await security.body(request, Nothing)
     async with request.state.db.begin() as session:
         return _json(queries.view(await actions.start_room(session, request.path_params["room"], utc_now())))
 
@@ -90,13 +82,13 @@ async def start(request: Request) -> Response:
 async def stop(request: Request) -> Response:
     """POST /v1/rooms/{room}/stop: ends the show and every offer of it, by the rules of its kind."""
     await security.staff(request, "room.stop")
-    await security.body(request, forms.Nothing)
+    await security.body(request, Nothing)
     now = utc_now()
     async with request.state.db.begin() as session:
         offers = await actions.begin_stop(session, request.path_params["room"])
         await close_room(session, request.path_params["room"], now)
         for offer in offers:
-            await END[offer.kind](session, int(offer.id or 0), now)
+            await acts.ENDS[offer.kind](session, int(offer.id or 0), now)
         return _json(queries.view(await actions.stop_room(session, request.path_params["room"], now)))
 
 
@@ -112,29 +104,37 @@ def _opening(act: acts.Act, may: str) -> Callable[[Request], Awaitable[Response]
     """The door that does this act, for staff who may; answers with the offer it opened."""
 
     async def door(request: Request) -> Response:
-        await security.staff(request, may)
+        me = await security.staff(request, may)
         form = await security.body(request, act.form)
         async with request.state.db.begin() as session:
-            room = await queries.live_room(session, request.path_params["room"], planned=act.planned(form))
-            return _json({"offer": await act.start(session, room.id, form, request.state.settings, utc_now())}, 201)
+
+            async def opened() -> dict[str, Any]:
+                room = await queries.live_room(session, request.path_params["room"], planned=act.planned(form))
+                return {"offer": await act.start(session, room.id, form, request.state.settings, utc_now())}
+
+            return _json(await once(session, request, me, form, opened), 201)
 
     return door
 
 
 async def draw(request: Request) -> Response:
     """POST /v1/rooms/{room}/draws."""
-    await security.staff(request, "draw.open")
+    me = await security.staff(request, "draw.open")
     form = await security.body(request, forms.DrawForm)
     async with request.state.db.begin() as session:
-        room = await queries.live_room(session, request.path_params["room"])
-        found = await acts.start_draw(session, room.id, form, request.state.settings, utc_now())
-        return _json({"draw": found.id, "commitment": found.commitment}, 201)
+
+        async def opened() -> dict[str, Any]:
+            room = await queries.live_room(session, request.path_params["room"])
+            found = await acts.start_draw(session, room.id, form, request.state.settings, utc_now())
+            return {"draw": found.id, "commitment": found.commitment}
+
+        return _json(await once(session, request, me, form, opened), 201)
 
 
 async def draw_close(request: Request) -> Response:
     """POST /v1/draws/{id}/close: nobody enters any more, and the winners are drawn."""
     await security.staff(request, "draw.close")
-    await security.body(request, forms.Nothing)
+    await security.body(request, Nothing)
     async with request.state.db.begin() as session:
         return _json({"draw": (await close_draw(session, request.path_params["id"], utc_now())).id})
 
@@ -152,7 +152,7 @@ async def offers(request: Request) -> Response:
 async def end(request: Request) -> Response:
     """POST /v1/offers/{id}/end."""
     await security.staff(request, "offer.end")
-    await security.body(request, forms.Nothing)
+    await security.body(request, Nothing)
     async with request.state.db.begin() as session:
         kind = await kind_of(session, request.path_params["id"])  # not locked yet: its kind's action locks the team first
         ended = await BY_HAND[kind](session, request.path_params["id"], utc_now())
@@ -188,11 +188,16 @@ async def void(request: Request) -> Response:
 
 async def more_stock(request: Request) -> Response:
     """POST /v1/offers/{id}/stock."""
-    await security.staff(request, "stock.add")
+    me = await security.staff(request, "stock.add")
     form = await security.body(request, forms.StockAdd)
+    offer: int = request.path_params["id"]
     async with request.state.db.begin() as session:
-        await add_stock(session, request.path_params["id"], form.location, form.qty, utc_now())
-        return _json({"offer": request.path_params["id"]})
+
+        async def added() -> dict[str, Any]:
+            await add_stock(session, offer, form.location, form.qty, utc_now())
+            return {"offer": offer}
+
+        return _json(await once(session, request, me, form, added))
 
 
 async def mute(request: Request) -> Response:
@@ -211,7 +216,7 @@ async def mute(request: Request) -> Response:
 async def withdraw(request: Request) -> Response:
     """POST /v1/rooms/{room}/comments/{id}/withdraw."""
     await security.staff(request, "comment.withdraw")
-    await security.body(request, forms.Nothing)
+    await security.body(request, Nothing)
     chat_id = request.path_params["id"]
     if not _CHAT_ID.fullmatch(chat_id):
         raise Refusal(Code.NOT_FOUND, what="comment")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
+from live.infra.doors import Form
 from live.rooms.run_sheet.rules import LAST_MINUTE, MOST_ROWS
 
 RoomId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,32}$")]
@@ -19,17 +20,8 @@ PerPerson = Annotated[int, Field(ge=1, le=99)]
 EpochMs = Annotated[int, Field(ge=0, lt=2**43)]  # up to the year 2248
 Minutes = Annotated[int, Field(ge=1, le=1440)]
 Word = Annotated[str, StringConstraints(strip_whitespace=True, max_length=40)]
+Code = Annotated[str, StringConstraints(min_length=1, max_length=64)]  # of a SKU, a category, a leader's account
 StockForm = dict[Store, Units]
-
-
-class Form(BaseModel):
-    """The server refuses what it does not know."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class Nothing(Form):
-    """The address says it all."""
 
 
 class NewRoom(Form):
@@ -60,7 +52,7 @@ class PinForm(Form):
 class SaleForm(Form):
     """A sale to open. `minutes` count from its start; `opens` None: now, else then, with `countdown` seconds shown before (None: 60)."""
 
-    sku: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    sku: Code
     fen: Fen
     per_person: PerPerson
     stock: StockForm
@@ -93,8 +85,8 @@ class CouponForm(Form):
     per_person: PerPerson = 1
     minutes: Minutes | None = None
     percent: Annotated[int, Field(ge=1, le=99)] | None = None
-    category: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
-    skus: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=64)]], Field(max_length=50)] = []
+    category: Code | None = None
+    skus: Annotated[list[Code], Field(max_length=50)] = Field(default_factory=list)
     audience: Literal["all", "new"] = "all"
     watch: Minutes | None = None
     valid_seconds: Annotated[int, Field(ge=60, le=31_536_000)] | None = None
@@ -117,7 +109,7 @@ class TierForm(Form):
 class GroupForm(Form):
     """A group buy to open."""
 
-    sku: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    sku: Code
     per_person: PerPerson
     stock: StockForm
     size: Units
@@ -154,8 +146,8 @@ class DrawForm(Form):
 class LeaderGroupForm(Form):
     """A group leader's group: one price, a cut-off, a minimum, collected at the leader's point."""
 
-    sku: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-    leader: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    sku: Code
+    leader: Code
     fen: Fen
     size: Units
     minimum: Units
@@ -166,7 +158,7 @@ class LeaderGroupForm(Form):
 class TeamForm(Form):
     """A group buy of many small teams to open: `size` seats each, `team_minutes` from the opener's payment."""
 
-    sku: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    sku: Code
     fen: Fen
     stock: StockForm
     size: Annotated[int, Field(ge=2, le=50)]
@@ -193,7 +185,7 @@ class MuteForm(Form):
 class PinProduct(Form):
     """Explain the newest open offer of these goods (None: nothing). A plan is made before there are offers to name."""
 
-    sku: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None
+    sku: Code | None
 
 
 class RowForm(Form):

@@ -60,7 +60,7 @@ async def say_all(redis: Redis, room: str, remarks: Sequence[Remark], manners: M
         else:
             found[n] = Said(code=why)
     if texts:
-        keys = [room_key(room, name) for name in ("meta", "chat", "chat:all", "muted", f"shown:{int(time.time())}")]
+        keys = [room_key(room, name) for name in ("meta", "chat", "chat:all", "muted", f"shown:{int(time.time())}", "late")]
         keys += [room_key(room, f"say:{remark.who}:{remark.cid}") for _, remark, _ in texts]
         body = orjson.dumps([(remark.who, remark.name, text, "1" if remark.demo else "0") for _, remark, text in texts])
         for (n, _, _), answer in zip(texts, await _say(redis, keys, [room, manners.budget, body]), strict=True):

@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from live.people.rules import invisible
+
 FOR_GOOD = 2**53 - 1  # epoch ms of a mute without an end: the largest number JavaScript counts exactly
 PHASES = {"draft": frozenset({"live"}), "live": frozenset({"ended"}), "ended": frozenset({"live"})}  # an ended show may be opened again
 
@@ -24,7 +26,7 @@ def may_go(phase: str, to: str) -> bool:
 def clean(text: str) -> str:
     """A comment as it is shown: composed, without control, zero-width and direction characters, single spaces."""
     composed = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
-    kept = "".join(c if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn") else " " for c in composed)
+    kept = "".join(" " if invisible(c) else c for c in composed)
     return _SPACES.sub(" ", kept).strip()
 
 

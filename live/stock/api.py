@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import orjson
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -13,6 +12,8 @@ from starlette.routing import Route
 from live.catalog.queries import SkuFacts, active_skus
 from live.infra import security
 from live.infra.db import utc_now
+from live.infra.doors import Form
+from live.infra.doors import json as _json
 from live.stock import actions, queries
 from live.stock.importer import import_csv
 from live.stock.rules import MAX_BYTES
@@ -23,10 +24,8 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 Address = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
 
 
-class StoreForm(BaseModel):
+class StoreForm(Form):
     """A new store."""
-
-    model_config = ConfigDict(extra="forbid")
 
     code: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]{1,32}$")]
     name_zh: Name
@@ -39,10 +38,8 @@ class StoreForm(BaseModel):
     leader_point: bool = False
 
 
-class ImportForm(BaseModel):
+class ImportForm(Form):
     """The text of a CSV file."""
-
-    model_config = ConfigDict(extra="forbid")
 
     csv: str
 
@@ -86,10 +83,6 @@ def _sku(sku: SkuFacts, stock: dict[str, dict[str, int]]) -> dict[str, Any]:
     product = {"code": sku.product_code, "name": {"zh": sku.product_zh, "en": sku.product_en}}
     shown = {"id": sku.id, "code": sku.code, "name": sku.name, "title": sku.title, "product": product}
     return shown | {"category": sku.category, "picture": sku.picture, "fen": sku.fen, "stock": stock}
-
-
-def _json(body: dict[str, Any], status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")
 
 
 routes = [

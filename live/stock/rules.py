@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from live.people.rules import invisible
+
 MAX_BYTES = 2 * 1024 * 1024  # 5,000 rows at ~200 bytes are 1 MiB; twice that leaves room for long names
 MAX_ROWS = 5_000  # one transaction of a second or two; a larger shop imports in parts
 MAX_COLUMNS = 500  # ours, and a store each
@@ -172,7 +174,7 @@ def _wrong(name: str, cell: str) -> str | None:
         return None if not cell or _UNITS.fullmatch(cell) else "not a whole number from 0 to 9999999"
     if cell.startswith(("=", "+", "-", "@")):
         return "begins with = + - or @"  # a spreadsheet that opens our exports would run it
-    if not cell.isprintable() and any(unicodedata.category(letter)[0] == "C" for letter in cell):
+    if not cell.isprintable() and any(map(invisible, cell)):
         return "contains an invisible character"
     if name == "picture":
         return _picture_fault(cell)

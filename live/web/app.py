@@ -16,7 +16,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -92,6 +91,18 @@ class SafeHeaders:
             (b"permissions-policy", b"geolocation=(self), camera=(self), microphone=()"),
             (b"cache-control", cache),
         )
+
+
+class Shop(Starlette):
+    """Starlette makes the answers to faults of ours outside of every middleware; these headers are on those too."""
+
+    def __init__(self, config: Settings, **parts: Any) -> None:
+        self.config = config
+        super().__init__(**parts)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The whole stack behind the headers."""
+        return SafeHeaders(super().build_middleware_stack(), self.config)
 
 
 def _no(body: Mapping[str, Any], status: int) -> Response:
@@ -184,9 +195,9 @@ def make_app(config: Settings) -> Starlette:
             await redis.aclose()
             await db.close()
 
-    return Starlette(
+    return Shop(
+        config,
         routes=routes,
-        middleware=[Middleware(SafeHeaders, config=config)],
         exception_handlers={
             Refusal: refused, HTTPException: http_error, ClientDisconnect: gone, DataError: misfit, DBAPIError: unavailable,
             PoolTimeoutError: unavailable, RedisError: unavailable, Exception: broken,

@@ -7,7 +7,6 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-import orjson
 from alembic.script import ScriptDirectory
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import text
@@ -17,17 +16,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from live.infra import observe, security
+from live.infra.doors import json as _json
 from live.infra.keys import ALIVE
 from live.migrations.upgrade import configuration
 from live.offers.audit import audit
 from live.offers.watch import figures
+from live.payments import exceptions
 from live.protocol.codes import Code, Refusal
 
 SEEN_SECONDS = 10  # a process that has not been heard of for so long counts as gone
-
-
-def _json(body: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")
 
 
 async def healthz(request: Request) -> Response:
@@ -79,7 +76,7 @@ async def metrics(request: Request) -> Response:
         raise Refusal(Code.FORBIDDEN)
     body, kind = observe.metrics()
     with suppress(SQLAlchemyError, OSError):  # this process's own figures are worth reading when the database is away
-        body += await figures(request.state.db)
+        body += await figures(request.state.db) + await exceptions.figures(request.state.db)
     return Response(body, media_type=kind)
 
 

@@ -25,9 +25,9 @@ export function OpenPacket({ studio, onClose }) {
       threshold: optionalFen(v.threshold) === null ? t("login.why.number") : "",
       minutes: minutesFault(v.minutes),
     }),
-    async (v) => {
+    async (v, key) => {
       const coupon = v.currency === "coupon";
-      await studio.open("packets", withMinutes({ currency: v.currency, sum: sum(v), shares: toWhole(v.shares), threshold: coupon ? optionalFen(v.threshold) : 0, word: v.word.trim() }, v.minutes));
+      await studio.open("packets", withMinutes({ currency: v.currency, sum: sum(v), shares: toWhole(v.shares), threshold: coupon ? optionalFen(v.threshold) : 0, word: v.word.trim() }, v.minutes), key);
       studio.opened(t("console.packet_opened"));
       onClose();
     },
@@ -55,9 +55,9 @@ export function OpenDraw({ studio, onClose }) {
       word: v.entry === "order" || v.word.trim() ? "" : t("login.why.empty"),
       minutes: v.minutes ? minutesFault(v.minutes) : t("login.why.empty"),
     }),
-    async (v) => {
+    async (v, key) => {
       const prize = v.prize === "text" ? { prize_zh: v.prize_zh, prize_en: v.prize_en } : { off: toFen(v.off), threshold: optionalFen(v.threshold) };
-      await studio.open("draws", { ...prize, winners: toWhole(v.winners), entry: v.entry, word: v.entry === "comment" ? v.word : "", minutes: toWhole(v.minutes) });
+      await studio.open("draws", { ...prize, winners: toWhole(v.winners), entry: v.entry, word: v.entry === "comment" ? v.word : "", minutes: toWhole(v.minutes) }, key);
       studio.opened(t("console.draw_opened"));
       onClose();
     },

@@ -67,10 +67,10 @@ function Tiers({ form }) {
 }
 
 export function OpenGroup({ studio, onClose }) {
-  const form = useForm({ sku: null, per_person: "1", minutes: "15", size: "", minimum: "", tiers: [{ seats: "0", fen: "" }, { seats: "", fen: "" }], stock: {}, ...studio.typed }, check, async (v) => {
+  const form = useForm({ sku: null, per_person: "1", minutes: "15", size: "", minimum: "", tiers: [{ seats: "0", fen: "" }, { seats: "", fen: "" }], stock: {}, ...studio.typed }, check, async (v, key) => {
     const tiers = v.tiers.map((tier, n) => ({ seats: n ? toWhole(tier.seats) : 0, fen: toFen(tier.fen) }));
     const body = { sku: v.sku.code, per_person: toWhole(v.per_person), stock: stockBody(v.stock), size: toWhole(v.size), minimum: toWhole(v.minimum), tiers };
-    await studio.open("groups", withMinutes(body, v.minutes));
+    await studio.open("groups", withMinutes(body, v.minutes), key);
     studio.opened(t("console.group_opened", { name: titleOf(v.sku) }));
     onClose();
   });

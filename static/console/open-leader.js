@@ -23,10 +23,10 @@ function check(v) {
 export function OpenLeaderGroup({ studio, onClose }) {
   const { data, error } = useLoad(() => doors.get("/v1/leaders"), []);
   const leaders = list(data, "leaders");
-  const form = useForm({ sku: null, leader: "", fen: "", size: "", minimum: "", per_person: "2", minutes: "60", ...studio.typed }, check, async (v) => {
+  const form = useForm({ sku: null, leader: "", fen: "", size: "", minimum: "", per_person: "2", minutes: "60", ...studio.typed }, check, async (v, key) => {
     const numbers = Object.fromEntries(["size", "minimum", "per_person", "minutes"].map((name) => [name, toWhole(v[name])]));
     try {
-      await studio.open("leader-groups", { sku: v.sku.code, leader: v.leader, fen: toFen(v.fen), ...numbers });
+      await studio.open("leader-groups", { sku: v.sku.code, leader: v.leader, fen: toFen(v.fen), ...numbers }, key);
     } catch (refusal) {
       if (refusal.code === "not_enough_stock") throw Object.assign(refusal, { code: "bad_request", facts: { field: "size", why: `have ${refusal.facts.have ?? 0}` } });
       throw refusal;

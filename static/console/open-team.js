@@ -22,9 +22,9 @@ function check(v) {
 }
 
 export function OpenTeams({ studio, onClose }) {
-  const form = useForm({ sku: null, fen: "", size: "3", team_minutes: "30", minutes: "60", fills: false, stock: {}, ...studio.typed }, check, async (v) => {
+  const form = useForm({ sku: null, fen: "", size: "3", team_minutes: "30", minutes: "60", fills: false, stock: {}, ...studio.typed }, check, async (v, key) => {
     const body = { sku: v.sku.code, fen: toFen(v.fen), size: toWhole(v.size), team_minutes: toWhole(v.team_minutes), fills: v.fills, stock: stockBody(v.stock) };
-    await studio.open("teams", withMinutes(body, v.minutes));
+    await studio.open("teams", withMinutes(body, v.minutes), key);
     studio.opened(t("console.teams_opened", { name: titleOf(v.sku) }));
     onClose();
   });

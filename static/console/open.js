@@ -39,8 +39,8 @@ export function OpenSale({ studio, onClose }) {
       ...startFaults(v, studio.room.now()),
       ...(v.sku ? stockFaults(v.sku, v.stock) : {}),
     }),
-    async (v) => {
-      await studio.open("sales", withMinutes({ sku: v.sku.code, fen: toFen(v.fen), per_person: toWhole(v.per_person), stock: stockBody(v.stock), ...startBody(v, studio.room.now()) }, v.minutes));
+    async (v, key) => {
+      await studio.open("sales", withMinutes({ sku: v.sku.code, fen: toFen(v.fen), per_person: toWhole(v.per_person), stock: stockBody(v.stock), ...startBody(v, studio.room.now()) }, v.minutes), key);
       studio.opened(t(v.start === "now" ? "console.sale_opened" : "console.sale_planned", { name: titleOf(v.sku) }));
       onClose();
     },
@@ -74,9 +74,9 @@ export function OpenCoupon({ studio, onClose }) {
         ...conditionFaults(v),
       };
     },
-    async (v) => {
+    async (v, key) => {
       const body = { ...conditionBody(v), off: toFen(v.off), threshold: v.threshold ? toFen(v.threshold) : 0, total: toWhole(v.total), per_person: toWhole(v.per_person) };
-      await studio.open("coupons", withMinutes(body, v.minutes));
+      await studio.open("coupons", withMinutes(body, v.minutes), key);
       studio.opened(t("console.coupon_opened"));
       onClose();
     },
@@ -103,9 +103,9 @@ export function AddStock({ studio, offer, onClose }) {
   const form = useForm(
     { qty: "" },
     (v) => ({ qty: toWhole(v.qty) >= 1 ? "" : t("login.why.above_zero") }),
-    async (v) => {
+    async (v, key) => {
       try {
-        await studio.addStock(offer.id, location, toWhole(v.qty));
+        await studio.addStock(offer.id, location, toWhole(v.qty), key);
       } catch (refusal) {
         if (refusal.code === "not_enough_stock") throw Object.assign(refusal, { code: "bad_request", facts: { field: "qty", why: `have ${refusal.facts.have ?? 0}` } });
         throw refusal;

@@ -206,9 +206,9 @@ export class Studio extends Listeners {
   finish = () => doors.post(`${this.path}/stop`);
   pin = (offer) => doors.post(`${this.path}/pin`, { offer });
 
-  /** `kind`: sales, coupons, groups, packets or draws. */
-  async open(kind, body) {
-    const made = await doors.post(`${this.path}/${kind}`, body);
+  /** `kind`: sales, coupons, groups, packets or draws; `key`: the form's. */
+  async open(kind, body, key) {
+    const made = await doors.post(`${this.path}/${kind}`, body, key);
     this.askOffers();
     return made.offer;
   }
@@ -238,8 +238,8 @@ export class Studio extends Listeners {
 
   closeDraw = (draw) => doors.post(`/v1/draws/${draw}/close`);
 
-  async addStock(offer, location, qty) {
-    await doors.post(`/v1/offers/${offer}/stock`, { location, qty });
+  async addStock(offer, location, qty, key) {
+    await doors.post(`/v1/offers/${offer}/stock`, { location, qty }, key);
     await this.askOffers();
   }
 

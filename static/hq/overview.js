@@ -11,6 +11,7 @@ import { RoomLinks, roomUrl } from "./links.js";
 import { People } from "./people.js";
 import { Books } from "./books.js";
 import { Watch } from "./watch.js";
+import { Exceptions } from "./exceptions.js";
 
 const PARTS = ["rooms", "stores", "staff", "goods", "books"];
 const MOST = 300; // rows of the catalogue drawn at once
@@ -94,7 +95,7 @@ export function Overview({ you, held, again }) {
       ${part === "stores" && html`<${Stores} stores=${held.stores} again=${again} />`}
       ${part === "staff" && html`<${People} you=${you} stores=${held.stores} />`}
       ${part === "goods" && html`<${Goods} skus=${held.skus} stores=${held.stores} again=${again} />`}
-      ${part === "books" && html`<${Books} /><${Watch} />`}
+      ${part === "books" && html`<${Books} /><${Exceptions} /><${Watch} />`}
     </main>
   </div>`;
 }

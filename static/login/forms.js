@@ -2,6 +2,7 @@
 import { html, cls, useState, useRef } from "/static/shared/dom.js";
 import { t, has, said } from "/static/shared/i18n.js";
 import { Field } from "/static/shared/parts.js";
+import { newKey } from "/static/sdk/tap.js";
 
 /** "12.5" → 1250; null when it is not an amount of yuan. */
 export function toFen(text) {
@@ -82,6 +83,7 @@ export function faultsOf(refusal) {
   if (refusal.code === "state" && state === "exists" && field) return { [field]: t("login.why.taken") };
   if (refusal.code === "not_found" && field) return { [field]: t("login.why.unknown") };
   if (refusal.code === "bad_request" && field) return { [field]: whyText(why) };
+  if (refusal.code === "key_reused") return { "": t("login.why.key_reused") };
   return { "": said(refusal) };
 }
 
@@ -99,6 +101,7 @@ export function useForm(start, check, send) {
   const [errors, setErrors] = useState({});
   const [busy, setBusy] = useState(false);
   const going = useRef(false);
+  const key = useRef(null); // sent again with the same form: what a lost answer did is not done twice
   const shown = new Set();
   const set = (name, value) => {
     setValues((was) => ({ ...was, [name]: value }));
@@ -113,9 +116,10 @@ export function useForm(start, check, send) {
     going.current = true;
     setBusy(true);
     try {
-      await send(values);
+      await send(values, (key.current ||= newKey()));
     } catch (refusal) {
       if (!refusal.code) throw refusal;
+      if (refusal.code === "key_reused") key.current = null; // told that the first was done; pressed once more, this one is meant
       setErrors(faultsOf(refusal));
     } finally {
       going.current = false;

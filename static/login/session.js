@@ -47,7 +47,7 @@ async function guarded(asked) {
 /** The staff doors for pages behind the login: a session that ended leads to the login. Throws ApiRefusal like `staff`. */
 export const doors = {
   get: (path) => guarded(staff.get(path)),
-  post: (path, body = {}) => guarded(staff.post(path, body)),
+  post: (path, body = {}, key) => guarded(staff.post(path, body, key)),
 };
 
 /** {you, rooms, stores} of the session. */

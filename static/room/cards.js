@@ -23,7 +23,7 @@ export function act(shop, { view, units, team, open, soon, state }) {
   if (place === "yours") return { text: t("wait.pay"), opens: ["order", { no: shop.waits.of(view.id).order }] };
   if (place === "waiting") return { text: t("wait.number.short", { n: shop.waits.number(shop.waits.of(view.id)) }), opens: ["wait", { id: view.id }] };
   if (units <= 0 && shop.waits.line(view.id)) return { text: t("wait.enter"), opens: ["wait", { id: view.id }] };
-  if (units <= 0 || (team && team.paid + team.held >= team.size)) return { text: t("offer.sold_out"), off: true };
+  if (units <= 0 || (team && team.paid + team.held >= team.size)) return { text: t(view.unpaid && units <= 0 ? "offer.all_taken.short" : "offer.sold_out"), off: true };
   return { text: t(view.team ? "team.open.short" : view.kind === "group" ? "offer.join" : "offer.buy") };
 }
 
@@ -43,7 +43,7 @@ export function Left({ shop, offer }) {
   const waiting = shop.waits.line(offer.view.id)?.waiting || 0;
   if (!offer.open) return html`<span class="chip">${t(offer.state === "STOPPED" ? "sale.stopped" : "offer.ended")}</span>`;
   if (offer.soon) return html`<${Start} shop=${shop} offer=${offer} />`;
-  if (offer.units <= 0) return html`<span class="chip chip-bad">${t("offer.sold_out")}</span>${waiting > 0 && html` <span class="small num wait-length">${t("wait.length", { n: waiting })}</span>`}`;
+  if (offer.units <= 0) return html`<span class=${cls("chip", !offer.view.unpaid && "chip-bad")}>${t(offer.view.unpaid ? "offer.all_taken" : "offer.sold_out")}</span>${waiting > 0 && html` <span class="small num wait-length">${t("wait.length", { n: waiting })}</span>`}`;
   const few = offer.units <= Math.max(3, offer.view.total * 0.1);
   return html`<span class=${cls("left num", few && "left-few")}>${t("offer.left", { n: offer.units })}</span>`;
 }

@@ -16,10 +16,11 @@ export class ApiRefusal extends Error {
   }
 }
 
-/** One request. Returns the parsed body; throws ApiRefusal and nothing else. */
-export async function call(method, path, body, { token, patience = PATIENCE } = {}) {
+/** One request. `key`: of the press of a button, so that its second arrival does nothing. Returns the parsed body; throws ApiRefusal and nothing else. */
+export async function call(method, path, body, { token, key, patience = PATIENCE } = {}) {
   const headers = {};
   if (body !== undefined) headers["content-type"] = "application/json";
+  if (key) headers["idempotency-key"] = key;
   if (token) headers.authorization = `Bearer ${token}`;
   const stop = new AbortController();
   const timer = setTimeout(() => stop.abort(), patience);
@@ -53,7 +54,7 @@ function parsed(text) {
 /** Staff doors: the session is an HttpOnly cookie, so there is nothing to carry. */
 export const staff = {
   get: (path) => call("GET", path),
-  post: (path, body = {}) => call("POST", path, body),
+  post: (path, body = {}, key) => call("POST", path, body, { key }),
 };
 
 /** The viewer: a bearer token kept on this device, made as a guest's, exchanged when the person says who they are. */

@@ -56,6 +56,8 @@ SOUND: dict[str, Row] = {
     "pay_attempt": {
         "id": 1, "order_no": "A1", "out_trade_no": "A1-1", "fen": 4500, "state": "SUCCEEDED", "winner": True, "transaction_id": "t1",
     },
+    "pressed": {"who": "s:1", "key": "12345678", "asked": "-"},
+    "pay_exception": {"id": 1, "out_trade_no": "A1-1", "order_no": "A1", "verdict": "wrong_amount"},
     "refund": {
         "id": 1, "order_no": "A1", "cause": "buyer", "out_trade_no": "A1-1", "out_refund_no": "A1-buyer", "fen": 4500, "total": 4500,
         "state": "DONE", "provider_id": "w1",
@@ -109,6 +111,8 @@ BROKEN: dict[str, list[Row]] = {
     "ck_person_identified": [{"openid": None}],
     "ck_points_entry_amount": [{"amount": 0}],
     "ck_quota_used": [{"used": 3}, {"used": -1}, {"allowed": 1}],
+    "ck_pay_exception_state": [{"state": "LOST", "decided_at": AT}],
+    "ck_pay_exception_decided": [{"state": "NOTED"}, {"decided_at": AT}],
     "ck_refund_fen": [{"fen": 0}, {"fen": -1}],
     "ck_refund_state": [{"state": "PENDING"}],
     "ck_room_id": [{"id": "R1"}, {"id": ""}, {"id": "r" * 33}, {"id": "r{1}"}],
@@ -144,6 +148,7 @@ SECOND: dict[str, tuple[str, Row]] = {
     "uq_orders_no": ("orders", {"id": 2, "rid": "rid2"}),
     "uq_ticket_order": ("ticket", {"id": 2, "code_hash": "h2"}),
     "uq_ticket_code_hash": ("ticket", {"id": 2, "location": "S2"}),
+    "uq_pay_exception_said": ("pay_exception", {"id": 2}),
     "uq_refund_cause": ("refund", {"id": 2, "out_refund_no": "A1-2", "provider_id": "w2"}),
     "uq_refund_out_refund_no": ("refund", {"id": 2, "cause": "ladder", "provider_id": "w2"}),
     "uq_refund_provider_id": ("refund", {"id": 2, "cause": "ladder", "out_refund_no": "A1-2"}),

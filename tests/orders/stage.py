@@ -73,8 +73,8 @@ class Provider:
     async def close(self, out_trade_no: str) -> Closing:
         self._answer()
         state = self.states.get(out_trade_no, "CLOSED")
-        if state in ("SUCCESS", "USERPAYING"):
-            return "paid" if state == "SUCCESS" else "paying"
+        if state in ("SUCCESS", "REFUND", "USERPAYING"):
+            return "paying" if state == "USERPAYING" else "paid"
         self.states[out_trade_no] = "CLOSED"
         return "closed"
 

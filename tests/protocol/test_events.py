@@ -94,7 +94,7 @@ def test_a_wrong_body_fails_when_it_is_built_and_not_in_a_client(model: type[eve
 def test_a_view_is_plain_json_with_every_field() -> None:
     card = view(events.OfferView.model_validate(CARD))
     none = ("void", "packet", "sku", "coupon", "tiers", "minimum", "per_order", "countdown", "leader", "team")
-    bare = dict.fromkeys(none) | {"stopped": False}
+    bare = dict.fromkeys(none) | {"stopped": False, "unpaid": False}
     assert card == CARD | bare
     assert orjson.loads(orjson.dumps(card)) == card
     assert view(events.GrantView(id=1, version=2, offer=3, state="CLAIMED")) == {

@@ -299,7 +299,7 @@ class Show:
 # Jobs that are due later have been begun; what waits for its payment may wait. A paid order has one ticket, an unpaid one none.
 _RESTLESS = """
 SELECT 'outbox: ' || kind || ' ' || topic || ' ' || coalesce(room_id, '') FROM outbox WHERE kind <> 'job' OR done_at IS NULL
-UNION ALL SELECT 'order ' || state FROM orders WHERE state IN ('CLOSING', 'PAID', 'LATE_PAID', 'REFUNDING')
+UNION ALL SELECT 'order ' || state FROM orders WHERE state IN ('CLOSING', 'PAID', 'REFUNDING')
 UNION ALL SELECT 'hold of the scarce sale' FROM orders
   WHERE state = 'AWAIT_PAY' AND pay_until < created_at + make_interval(secs => :hold + 1)
 UNION ALL SELECT 'order without its ticket' FROM orders o WHERE o.state IN ('ALLOCATED', 'READY', 'COLLECTED')

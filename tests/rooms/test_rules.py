@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from live.people.rules import invisible
 from live.rooms import rules
 
 WORDS = rules.fold_words(rules.WORDS)
@@ -36,6 +37,8 @@ def test_a_show_begins_ends_and_may_begin_again(phase: str, to: str, may: bool) 
         ("\ud800lone", "lone"),
         ("\ue000private", "private"),
         ("好吃😋", "好吃😋"),
+        ("新\U0001fae9表情\U0001fc00", "新\U0001fae9表情\U0001fc00"),  # Unicode 16's face, and one to come
+        ("a\U0001fbff\U0001fffe\uffff\u0378b", "a b"),  # unassigned elsewhere, and what is no character
         ("<b>&amp;</b>", "<b>&amp;</b>"),
         ("全角\u3000空格", "全角 空格"),
         ("", ""),
@@ -50,7 +53,8 @@ def test_a_comment_is_shown_without_what_cannot_be_seen(given_: str, shown: str)
 def test_whatever_is_typed_comes_out_clean_and_stays_so(text: str) -> None:
     shown = rules.clean(text)
     assert rules.clean(shown) == shown
-    assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cf", "Cs", "Co", "Cn"}
+    assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cf", "Cs", "Co"}
+    assert not any(invisible(c) for c in shown)
     assert shown == shown.strip()
     assert "  " not in shown
     assert unicodedata.is_normalized("NFC", shown)

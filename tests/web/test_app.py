@@ -109,7 +109,12 @@ async def test_a_fault_of_ours_is_told_without_its_traceback(doors: Doors, monke
 
     monkeypatch.setattr(ops, "audit", fault)
     cookie = await doors.hire("owner")
-    assert await doors.ask("GET", "/v1/audit", cookie=cookie) == (500, {"no": {"code": "error", "retry": False}})
+    answer = await doors.client.get("/v1/audit", headers={"cookie": cookie})
+    assert (answer.status_code, answer.json()) == (500, {"no": {"code": "error", "retry": False}})
+    fine = await doors.client.get("/healthz")
+    added = ("content-security-policy", "x-content-type-options", "referrer-policy", "cross-origin-opener-policy", "permissions-policy")
+    told = [[re.sub("nonce-[^']+", "", one.headers[name]) for name in (*added, "cache-control")] for one in (answer, fine)]
+    assert told[0] == told[1]
 
 
 async def test_healthz_answers_whatever_is_away(settings: Settings, database: Database, tmp_path: Path) -> None:

@@ -73,6 +73,10 @@ STAFF: dict[tuple[str, str], str] = {
     ("GET", "/v1/leaders"): SHOW,
     ("POST", "/v1/rooms/{room}/leader-groups"): SHOW,
     ("GET", "/v1/leader/groups"): "owner leader",
+    ("GET", "/v1/payments/exceptions"): SHOP,
+    ("POST", "/v1/payments/exceptions/{id}/refund"): SHOP,
+    ("POST", "/v1/payments/exceptions/{id}/accept"): SHOP,
+    ("POST", "/v1/payments/exceptions/{id}/note"): SHOP,
     ("GET", "/v1/audit"): SHOP,
     ("GET", "/v1/audit/watch"): SHOP,
 }

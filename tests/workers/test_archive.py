@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from live.infra.db import Database
 from live.infra.keys import room_key
+from live.rooms.live import Manners, Remark, say_all
 from live.rooms.tables import CommentRow, Room
 from workers import archive as module
 from workers.archive import archive, archive_late
@@ -52,6 +53,21 @@ async def test_comments_are_kept_as_they_were_said(given: Tools, database: Datab
     assert (first.chat_id, first.stream_id, first.who, first.name, first.text, first.shown) == ("c1", "1000-1", "p:1", "明", "第 1", True)
     assert first.said_at == datetime(2025, 11, 22, 8, 0, 0, 123000, tzinfo=UTC)
     assert (second.shown, second.withdrawn_at) == (False, None)
+
+
+async def test_a_comment_shown_when_it_was_sent_again_is_archived_as_shown(given: Tools, database: Database, redis: Redis) -> None:
+    await open_rooms(database, demo=("live", None))
+    one, other = Remark("p:1", "明", "cid00001", "好看"), Remark("p:2", "红", "cid00002", "多少钱")
+    assert [said.code for said in await say_all(redis, "demo", [one, other], Manners(budget=1))] == ["", "slow_down"]
+
+    async def shown() -> list[bool]:
+        async with database.begin() as session:
+            return list((await session.execute(select(col(CommentRow.shown)).order_by(col(CommentRow.id)))).scalars())
+
+    assert (await archive(given, NOW), await shown()) == (2, [True, False])
+    assert (await say_all(redis, "demo", [other], Manners(budget=0)))[0].id  # as in the next second
+    await asyncio.gather(*(archive(given, NOW) for _ in range(4)))
+    assert (await shown(), await redis.exists(room_key("demo", "late"))) == ([True, True], 0)
 
 
 async def test_it_goes_on_where_it_stopped_whatever_became_of_the_worker(given: Tools, database: Database, redis: Redis) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from live.infra import security
 from live.infra.db import utc_now
+from live.infra.doors import Form, Nothing
+from live.infra.doors import json as _json
 from live.offers.reservations import units_left
 from live.offers.rules import MAX_LOCATIONS
 from live.offers.waitlist import actions, queries
@@ -19,20 +20,12 @@ from live.protocol.codes import Code, Refusal
 from live.protocol.commands import Place, Seq
 
 
-class Wish(BaseModel):
+class Wish(Form):
     """`at`: acceptable stores; `version`: of the price that was shown."""
-
-    model_config = ConfigDict(extra="forbid")
 
     qty: Annotated[int, Field(ge=1, le=99)]
     at: Annotated[list[Place], Field(min_length=1, max_length=MAX_LOCATIONS)]
     version: Seq
-
-
-class Nothing(BaseModel):
-    """The address says it all."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 async def enter(request: Request) -> Response:
@@ -68,10 +61,6 @@ async def mine(request: Request) -> Response:
     async with request.state.db.begin() as session:
         found = await queries.newest(session, me.sub, request.query_params.get("room"))
     return _json({"waitlist": [queries.shape(entry) for entry in found]})
-
-
-def _json(body: dict[str, Any], status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")
 
 
 routes = [

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import orjson
-from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from live.infra import security
 from live.infra.db import utc_now
+from live.infra.doors import Nothing
+from live.infra.doors import json as _json
 from live.people.sharing import actions, queries
-
-
-class Empty(BaseModel):
-    """Nothing but an object: the address says it all."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 async def share(request: Request) -> Response:
@@ -32,7 +24,7 @@ async def share_staff(request: Request) -> Response:
 
 
 async def _link(request: Request, sharer: str) -> Response:
-    await security.body(request, Empty)
+    await security.body(request, Nothing)
     room = request.path_params["room"]
     async with request.state.db.begin() as session:
         token = await actions.link(session, room, sharer)
@@ -48,14 +40,10 @@ async def where(request: Request) -> Response:
 async def opened(request: Request) -> Response:
     """POST /v1/shares/{token}/open {} → {room}: I came by this link. Guests are nobody yet: their page asks once they have logged in."""
     me = security.known(request)
-    await security.body(request, Empty)
+    await security.body(request, Nothing)
     async with request.state.db.begin() as session:
         touch = await actions.open_link(session, request.path_params["token"], me.id, utc_now())
         return _json({"room": touch.room_id})
-
-
-def _json(body: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(body), media_type="application/json", headers={"cache-control": "no-store"})
 
 
 routes = [

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any, Literal, get_args
 
-import orjson
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import StringConstraints
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -14,6 +13,8 @@ from starlette.routing import Route
 from live.infra import security
 from live.infra.admission import admit
 from live.infra.db import utc_now
+from live.infra.doors import Form, Nothing
+from live.infra.doors import json as _json
 from live.people import queries, rules
 from live.people.queries import staff_view
 from live.people.staff import actions
@@ -28,12 +29,6 @@ Name = Annotated[str, StringConstraints(max_length=100)]
 Role = Literal["owner", "host", "moderator", "clerk", "leader"]
 
 
-class Form(BaseModel):
-    """The server refuses what it does not know."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
 class LoginForm(Form):
     """Account and password."""
 
@@ -46,10 +41,6 @@ class PasswordForm(Form):
 
     old: Password
     new: Password
-
-
-class Nothing(Form):
-    """No fields."""
 
 
 class SocketForm(Form):
@@ -204,10 +195,6 @@ def _with_cookie(request: Request, row: Staff, answer: dict[str, Any]) -> Respon
 
 def _secure(request: Request) -> bool:
     return bool(request.state.settings.web_url.startswith("https://"))
-
-
-def _json(body: dict[str, Any], status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json", headers={"cache-control": "no-store"})
 
 
 assert set(rules.ROLES) == set(get_args(Role))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from live.infra import security
+from live.infra.doors import json as _json
 from live.promotions.draw import queries
 
 
@@ -24,10 +22,6 @@ async def proof(request: Request) -> Response:
     """GET /v1/draws/{id}/proof → what anybody needs to check the winners; see `rules.proof_fault`."""
     async with request.state.db.begin() as session:
         return _json(await queries.proof(session, request.path_params["id"]))
-
-
-def _json(found: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(found), media_type="application/json")
 
 
 routes = [Route("/v1/me/draws/{id:int}", mine), Route("/v1/draws/{id:int}/proof", proof)]

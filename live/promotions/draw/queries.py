@@ -71,4 +71,4 @@ _ALLOWED = """ AND (CAST(:p AS text) IS NULL OR {who} = :p) AND NOT EXISTS (
 _BY_COMMENT = """SELECT DISTINCT c.who FROM comment c WHERE c.room_id = :r AND c.who LIKE 'p:%' AND c.withdrawn_at IS NULL
   AND c.said_at >= :opens AND c.said_at < :closes AND strpos(lower(c.text), lower(:word)) > 0""" + _ALLOWED.format(who="c.who")
 _BY_ORDER = """SELECT DISTINCT o.person FROM orders o WHERE o.room_id = :r AND o.paid_at >= :opens AND o.paid_at < :closes
-  AND o.state NOT IN ('CLOSING', 'CANCELLED', 'LATE_PAID', 'REFUNDING', 'REFUNDED')""" + _ALLOWED.format(who="o.person")
+  AND o.state NOT IN ('CLOSING', 'CANCELLED', 'REFUNDING', 'REFUNDED')""" + _ALLOWED.format(who="o.person")

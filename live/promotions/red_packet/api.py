@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from live.infra import security
+from live.infra.doors import json as _json
 from live.promotions.red_packet import queries
 
 
@@ -24,10 +22,6 @@ async def mine(request: Request) -> Response:
     me = security.known(request)
     async with request.state.db.begin() as session:
         return _json({"packets": await queries.shares_of(session, me.sub, request.query_params.get("room", ""))})
-
-
-def _json(found: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(found), media_type="application/json")
 
 
 routes = [Route("/v1/offers/{id:int}/packet", report), Route("/v1/me/packets", mine)]

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from live.infra.doors import json as _json
 from live.offers.parties.queries import board, parties
 from live.protocol.codes import Code, Refusal
-
-
-def _json(body: Any) -> Response:
-    return Response(orjson.dumps(body), media_type="application/json")
 
 
 async def teams(request: Request) -> Response:

@@ -2,11 +2,12 @@
 -- The budget is fair per person: from half of it on, only those are let in who were not yet shown in this second.
 -- Consoles and the archive get all of them (the newest 100,000, minutes of a storm, for an archivist who is away); beyond the budget the
 -- sender is told.
--- KEYS: meta, chat, chat:all, muted, this second's `shown` key (hash: person -> comments, '*' -> all), then the `say` key of each comment.
+-- KEYS: meta, chat, chat:all, muted, this second's `shown` key (hash: person -> comments, '*' -> all), late (comments shown only when they
+-- were sent again, for the archive), then the `say` key of each comment.
 -- ARGV: room, budget per second, JSON [[who, name, text, `1` from the demo's crowd]…]
 -- Answer: per comment {OK, id} | {MUTED} | {SLOW, wait ms}; a resend gets the first answer's id.
 -- include: live.infra/nudge
-local CHAT, ALL, MUTED, SHOWN = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local CHAT, ALL, MUTED, SHOWN, LATE = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local budget, answers = tonumber(ARGV[2]), {}
 
 local function say(key, who, name, text, demo)
@@ -33,9 +34,13 @@ local function say(key, who, name, text, demo)
   end
   redis.call('XADD', CHAT, 'MAXLEN', '~', 1000, '*', unpack(fields))
   redis.call('SET', key, id, 'EX', 60)
+  if refused then
+    redis.call('RPUSH', LATE, id)
+    redis.call('EXPIRE', LATE, 3600)
+  end
   return {'OK', id}
 end
 
-for i, remark in ipairs(cjson.decode(ARGV[3])) do answers[i] = say(KEYS[5 + i], unpack(remark)) end
+for i, remark in ipairs(cjson.decode(ARGV[3])) do answers[i] = say(KEYS[6 + i], unpack(remark)) end
 nudge()
 return answers

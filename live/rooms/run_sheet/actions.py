@@ -19,11 +19,12 @@ from sqlmodel import col
 
 from live.infra import security
 from live.infra.db import epoch_ms
+from live.infra.doors import Form
 from live.protocol.codes import Code, Refusal
 from live.rooms import actions
 from live.rooms import queries as rooms
 from live.rooms.acts import ACTS
-from live.rooms.forms import Form, RowForm
+from live.rooms.forms import RowForm
 from live.rooms.run_sheet import queries, rules
 from live.rooms.run_sheet.rules import PLANNED, SKIPPED, STARTED, Slot
 from live.rooms.run_sheet.tables import RunRow, RunSheet

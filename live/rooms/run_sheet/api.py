@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,13 +9,11 @@ from starlette.routing import Route
 
 from live.infra import security
 from live.infra.db import utc_now
+from live.infra.doors import Nothing
+from live.infra.doors import json as _json
 from live.rooms import forms
 from live.rooms import queries as rooms
 from live.rooms.run_sheet import actions, queries
-
-
-def _json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(body), status, headers, media_type="application/json")
 
 
 async def _sheet(session: AsyncSession, room: str, status: int = 200) -> Response:
@@ -106,7 +100,7 @@ async def delete(request: Request) -> Response:
 async def duplicate(request: Request) -> Response:
     """POST /v1/rooms/{room}/run-sheet/rows/{row}/duplicate."""
     await security.staff(request, "run_sheet")
-    await security.body(request, forms.Nothing)
+    await security.body(request, Nothing)
     room, row = request.path_params["room"], request.path_params["row"]
     async with request.state.db.begin() as session:
         await actions.duplicate(session, room, row)

@@ -22,7 +22,7 @@ async def test_an_opened_sale_shows_both_prices_names_and_the_units_of_all_store
         "id": offer.id, "kind": "sale", "phase": "open", "name": {"zh": "草莓 500 克", "en": "Strawberries 500 g"},
         "picture": "/media/berry.svg", "fen": 2990, "list_fen": 3990, "version": 1, "per_person": 5, "total": 15,
         "opens": epoch_ms(NOW), "closes": epoch_ms(after(minutes=30)), "sku": "BERRY-500", "coupon": None, "tiers": None, "minimum": None,
-        "per_order": None, "countdown": 0, "stopped": False, "void": None,
+        "per_order": None, "countdown": 0, "stopped": False, "void": None, "unpaid": False,
         "packet": None, "team": None, "leader": None,
     }  # fmt: skip
     assert (offer.hold_seconds, offer.terms) == (300, {})
