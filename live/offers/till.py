@@ -110,6 +110,7 @@ async def book(
     accepted: dict[str, Intent] = {}
     for intent in current:
         result.verdicts.append(_decide(intent, known, accepted, locked, result, now))
+    await locked.parties.remember(connection, room, now)
     shorten_holds(accepted.values(), locked.rows, locked.offers)
     before = {pair: row["move_no"] for pair, row in locked.rows.items()}
     if accepted:
@@ -183,7 +184,7 @@ async def _lock(
         allotments = await raw.execute(_ALLOTMENTS, (array(o for o, _ in pairs), array(p for _, p in pairs)))
         facts = await raw.execute(_OFFERS, (ids,))
         seated = await raw.execute(_TEAMS, (ids,))
-        parties = await lock_parties(connection, intents)
+        parties = await lock_parties(connection, room, intents)
         quotas = await raw.execute(_QUOTAS, (array(o for o, _ in people), array(p for _, p in people)))
         rids = array(intent.rid for intent in intents)
         booked = [await raw.execute(booker.known, (rids,)) for booker in bookers]

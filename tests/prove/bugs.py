@@ -144,6 +144,8 @@ BUGS = (
         lines=(Value("live.offers.waitlist.giving:_PAGE", text(giving._PAGE.text.replace("ORDER BY place", "ORDER BY place DESC"))),)),
     Bug("what was given to who waits is sold at the turnstile too",
         lines=(Code("live.offers.till:Move.given", "left=self.left - units", "left=self.left"),)),
+    Bug("a refusal that nobody wrote down",
+        lines=(Code("live.offers.parties.booking:Parties.remember", "if self.fresh:", "if False:"),)),
     Bug("a share pays another sum than it was cut to",
         lines=(Code("live.promotions.red_packet.booking:PacketBooker.book",
                     "(intent, shares[intent.rid][1])", "(intent, 1 + shares[intent.rid][1])"),)),

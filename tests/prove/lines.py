@@ -46,7 +46,7 @@ PEOPLE = 40
 SHARES, POINTS = 12, 100  # of the red packet
 WAYS = {
     "tap": 16, "read": 5, "book": 5, "look": 5, "pay": 4, "give_up": 4, "join": 4, "leave": 1, "run_out": 1, "add": 1, "late": 1, "die": 1,
-    "lose": 1,
+    "lose": 1, "freeze": 1,
 }  # fmt: skip
 
 
@@ -126,7 +126,10 @@ class Show:
 
     def hears(self, rid: str, code: str, stands: str | None) -> None:
         """The buyer of this tap."""
-        self.history.told(rid.partition(".")[2], code, stands)  # as the checker reads rids
+        mine = rid.partition(".")[2]  # as the checker reads rids
+        if code.startswith("booked:") and self.history.answers[mine][0] == "refused":
+            self.history.violations.append(f"refused, then booked: {rid}")
+        self.history.told(mine, code, stands)
 
     # steps
 
@@ -149,12 +152,15 @@ class Show:
         elif answer.tag == "KNOWN" and (body := read_record(answer.record).body):
             self.hears(tap.rid, _booked(body), dict(await self.rows(_STANDS)).get(tap.rid))
 
+    def _waits(self, tap: Tap) -> bool:
+        return self.history.answers[tap.rid.partition(".")[2]][0] in ("waiting", "again")
+
     async def lose(self) -> None:
         """Redis is empty, and the room built anew from the books. Whoever waits for an answer taps again."""
         await self.redis.flushall()
         await rebuild(self.redis, self.db, self.room, facts)
         for tap in self.taps.values():
-            if self.history.answers.get(tap.rid.partition(".")[2], ("",))[0] in ("waiting", "again"):
+            if self._waits(tap):
                 await self._send(replace(tap, tries=2))
 
     async def read(self) -> None:
@@ -198,8 +204,11 @@ class Show:
                     await Pair._order(session, "pay", self.dice.choice(unpaid)[0], datetime.now(UTC))
 
     async def join(self) -> None:
-        """Stand in line, where there is nothing left."""
-        who = f"{self.room}:{self.dice.randrange(PEOPLE)}"
+        """Stand in line, where there is nothing left. Not while a tap of theirs is on its way: given a unit meanwhile, they are over their
+        limit when it is booked, which the till notes as the turnstile's fault."""
+        who, line = f"{self.room}:{self.dice.randrange(PEOPLE)}", self.offers[1]
+        if any(tap.who == who and tap.lines[0][0] == line and self._waits(tap) for tap in self.taps.values()):
+            return
         if await units_left(self.redis, self.room, self.offers[1], ["S1"]) == 0:
             async with self.db.begin() as session:
                 await enter(session, person=who, offer_id=self.offers[1], qty=1, at=["S1"], version=1, now=datetime.now(UTC))
@@ -232,6 +241,20 @@ class Show:
             await self.give_up()
         hand, owner.hand = owner.hand, []
         await owner._book_read(hand, owner.seen)
+
+    async def freeze(self) -> None:
+        """A ledger stands still with what it has read; the other one books it, refuses some, seats come free, and the first one goes on."""
+        frozen, other = self.dice.sample(self.owners, 2)
+        for _ in range(4):
+            await self.tap()
+        if not frozen.hand:
+            frozen.seen, frozen.hand = frozen.drains, await frozen._read(">")
+        await other._drain()
+        for _ in range(3):
+            await self.give_up()
+        await other._apply_outbox()
+        hand, frozen.hand = frozen.hand, []
+        await frozen._book_read(hand, frozen.seen)
 
     async def end(self) -> None:
         """Something else ends: whoever was in time is booked first."""

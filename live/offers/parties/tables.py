@@ -35,3 +35,15 @@ class Party(SQLModel, table=True):
     version: int = big(1)
     created_at: Moment = moment()
     closes_at: Moment | None = moment_or_none()
+
+
+class SeatRefusal(SQLModel, table=True):
+    """An intent that got no seat. It never gets one later: its buyer was told. `intent`: its handle. Kept for a day."""
+
+    __tablename__ = "seat_refusal"
+    __table_args__ = (Index("ix_seat_refusal_at", "at"),)
+
+    room_id: str = words(primary_key=True)
+    intent: str = words(primary_key=True)
+    why: str = words()
+    at: Moment = moment()
