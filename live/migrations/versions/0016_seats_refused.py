@@ -2,7 +2,7 @@
 
 Intents that got no seat of a small team, so that they never get one later.
 
-Revision 0013, after 0012, 2026-11-23.
+Revision 0016, after 0015, 2026-11-23.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0013"
-down_revision: str | Sequence[str] | None = "0012"
+revision: str = "0016"
+down_revision: str | Sequence[str] | None = "0015"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
