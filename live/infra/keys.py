@@ -13,7 +13,8 @@ Per room (no TTL: a room's keys live as long as the room; a rebuild makes them a
 `watched`  hash: person -> ms watched of the show that is on|until (epoch ms), '' -> when it began; kept for 24 h after the last of it
 `offers`   set of offer ids that have a hash here
 `offer:N`  hash: an offer's turnstile fields, left:<loc>, move:<loc>;  `used:N` hash: person -> units
-With a TTL: `rid:<rid>` 24 h (an intent's record), `say:<who>:<cid>` 60 s (a comment said), `shown:<s>` 2 s (comments by person).
+With a TTL: `rids:0` and `rids:1` hashes of even and odd UTC days: rid -> an intent's record, kept until the end of the next day;
+`say:<who>:<cid>` 60 s (a comment said), `shown:<s>` 2 s (comments by person).
 """
 
 from __future__ import annotations

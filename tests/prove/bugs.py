@@ -35,7 +35,7 @@ class Bug:
 BUGS = (
     Bug("units given back without asking XDEL",
         (Code(TURNSTILE + "settle", "if self.intents.pop(intent.id, None) is not None:", "if [self.intents.pop(intent.id, None)]:"),),
-        (Lua(SCRIPTS + "settle", "ARGV[2 + 2 * i]) == 1", "ARGV[2 + 2 * i]) >= 0"),)),
+        (Lua(SCRIPTS + "settle", "INTENTS, id) == 1", "INTENTS, id) >= 0"),)),
     Bug("success before the commit",
         (Code("tests.prove.model.world:World.ledger", "ledger.begin(books)",
               "ledger.begin(books); [self._told(i, 'booked:' + number(one.rid)) for one in ledger.batch "
@@ -44,7 +44,7 @@ BUGS = (
     Bug("the phase checked before the rid",
         (Code(TURNSTILE + "reserve", "record = self.records.get(tap.rid)",
               "record = self.records.get(tap.rid) if not self.check(tap, now)[0] else None"),),
-        (Lua(SCRIPTS + "reserve", "kinds - 1, records[i], nil", "kinds - 1, offers[1].phase == 'open' and records[i], nil"),)),
+        (Lua(SCRIPTS + "reserve", "kinds - 2, records[i], nil", "kinds - 2, offers[1].phase == 'open' and records[i], nil"),)),
     Bug("the limit kept by Redis alone",
         (Code(BOOKS + "use", "if not 0 <= used <= self.cards[person[0]].k:", "if used < 0:"),
          Code("tests.prove.model.books:_Room.take", "qty > self.books.cards[offer].k", "qty > 999")),
