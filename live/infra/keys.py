@@ -4,7 +4,7 @@ Per room (no TTL: a room's keys live as long as the room; a rebuild makes them a
 `meta`     hash: fence, run_id, epoch (of the log), seq, sv (state version), act_no, own (top own position), cn (comment no.), nudged (ms)
 `log`      stream of critical events, id `<seq>-0`
 `state`    hash: key -> [version, value]
-`own`      stream of (who, prev, body), id `<p>-0`
+`own`      stream of people's news (who, `prev|body`), several an entry, whose id `<p>-0` is the position of its last
 `ownlast`  hash: person -> last own position;  `ownver` hash: person|key -> newest version told
 `intents`  stream of intents not yet booked, group `ledger`
 `chat`     stream of comments within the budget;  `chat:all` every comment, for consoles and the archive

@@ -20,7 +20,7 @@ CAP = 20_000
 
 
 async def told(redis: Redis) -> list[bytes]:
-    return [fields[b"who"] for _, fields in await redis.xrange(room_key("r1", "own"))]
+    return [who.encode() for _, who, _, _ in (await roomlog.look(redis, "r1", roomlog.Position())).own_entries]
 
 
 async def rows(db: Database) -> int:
