@@ -116,7 +116,7 @@ BUGS = (
     Bug("a known rid answered with a new order",
         (Code(TURNSTILE + "reserve", 'return ("KNOWN", record)', "pass"), Code(BOOKS + "_decide", "if known is not None:", "if False:"),
          Code(BOOKS + "write_order", "if intent.rid in self.orders:", "if False:")),
-        (Lua(SCRIPTS + "reserve", "if record or intents[rid] then", "if intents[rid] then"),
+        (Lua(SCRIPTS + "reserve", "if record or first[rid] then", "if first[rid] then"),
          Code("live.offers.till:_decide", "if booked is not None:", "if False:"))),
     Bug("units given back twice to a team",
         (Code(TURNSTILE + "_give_back", "self.seats[offer] += qty", "self.seats[offer] += 2 * qty"),),

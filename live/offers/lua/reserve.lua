@@ -35,12 +35,12 @@ end
 -- include: watched
 -- include: check
 -- include: take
-local intents, records = {}, read_rids(5, rids) -- intents: rid -> its place in the batch, JSON
+local first, intents, records = {}, {}, read_rids(5, rids) -- first: rid -> its place in the batch; intents: JSON by that
 for i, rid in ipairs(rids) do
   local at, record, answer = 7 * i + kinds - 2, records[i], nil
   -- Written under another fence: that intent is lost, and its rid may act again.
   if record and record:sub(1, 2) == 'I|' and record:match('^I|[^|]*|([^|]*)|') ~= fence then record = nil end
-  if record or intents[rid] then
+  if record or first[rid] then
     answer = {'KNOWN', record}
   elseif waiting >= cap then
     answer = {'NO', 'busy'}
@@ -51,7 +51,7 @@ for i, rid in ipairs(rids) do
       answer = no
     else
       local ask = no and ',"ask":' .. cjson.encode(no) or ''
-      intents[rid] = {i, ARGV[at + 6] .. facts_of(lines, place or places[1]) .. ask .. '}'}
+      first[rid], intents[i] = i, ARGV[at + 6] .. facts_of(lines, place or places[1]) .. ask .. '}'
       if not no then take(who, place, need, order) end
       answer, waiting = no and '?' or '', waiting + 1
     end
@@ -62,15 +62,14 @@ end
 for _, o in ipairs(offers) do write_taken(o) end
 local written = {}
 for i, rid in ipairs(rids) do
-  local intent = intents[rid]
-  if intent and intent[1] == i then
-    local id = redis.call('XADD', INTENTS, '*', 'j', intent[2])
-    intent[3] = 'I|' .. id .. '|' .. fence .. '|' .. ARGV[7 * i + kinds + 3]
+  if intents[i] then
+    local id = redis.call('XADD', INTENTS, '*', 'j', intents[i])
+    records[i] = 'I|' .. id .. '|' .. fence .. '|' .. ARGV[7 * i + kinds + 3]
     written[#written + 1] = rid
-    written[#written + 1] = intent[3]
+    written[#written + 1] = records[i]
     answers[i + 1] = answers[i + 1] .. id
-  elseif intent then -- twice in one batch
-    answers[i + 1] = {'KNOWN', intent[3]}
+  elseif first[rid] then -- twice in one batch
+    answers[i + 1] = {'KNOWN', records[first[rid]]}
   end
 end
 write_rids(5, written)
