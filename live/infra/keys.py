@@ -4,7 +4,7 @@ Per room (no TTL: a room's keys live as long as the room; a rebuild makes them a
 `meta`     hash: fence, run_id, epoch (of the log), seq, sv (state version), act_no, own (top own position), cn (comment no.), nudged (ms)
 `log`      stream of critical events, id `<seq>-0`
 `state`    hash: key -> [version, value]
-`own`      stream of (who, prev, body), id `<p>-0`
+`own`      stream of people's news (who, `prev|body`), several an entry, whose id `<p>-0` is the position of its last
 `ownlast`  hash: person -> last own position;  `ownver` hash: person|key -> newest version told
 `intents`  stream of intents not yet booked, group `ledger`
 `chat`     stream of comments within the budget;  `chat:all` every comment, for consoles and the archive
@@ -13,8 +13,9 @@ Per room (no TTL: a room's keys live as long as the room; a rebuild makes them a
 `watched`  hash: person -> ms watched of the show that is on|until (epoch ms), '' -> when it began; kept for 24 h after the last of it
 `offers`   set of offer ids that have a hash here
 `offer:N`  hash: an offer's turnstile fields, left:<loc>, move:<loc>;  `used:N` hash: person -> units
-With a TTL: `rid:<rid>` 24 h (an intent's record), `say:<who>:<cid>` 60 s (a comment said), `shown:<s>` 2 s (comments by person), `late` 1 h
-(list of comments shown only when sent again, for the archive).
+With a TTL: `rids:0` and `rids:1` hashes of even and odd UTC days: rid -> an intent's record, kept until the end of the next day;
+`say:<who>:<cid>` 60 s (a comment said), `shown:<s>` 2 s (comments by person), `late` 1 h (list of comments shown only when sent again, for
+the archive).
 """
 
 from __future__ import annotations

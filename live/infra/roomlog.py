@@ -69,11 +69,15 @@ def _events(entries: Sequence[Any]) -> list[tuple[int, bytes, bytes]]:
     return found
 
 
-def _own_entries(entries: Sequence[Any]) -> list[tuple[int, str, int, bytes]]:
+def _own_entries(entries: Sequence[Any], after: int) -> list[tuple[int, str, int, bytes]]:
+    """News after this position: the first entry may hold some before it."""
     found = []
     for stream_id, pairs in entries:
-        fields = _fields(pairs)
-        found.append((_number(stream_id), fields[b"who"].decode(), int(fields[b"prev"]), fields[b"d"]))
+        first = _number(stream_id) - len(pairs) // 2 + 1
+        for position, (who, news) in enumerate(zip(pairs[::2], pairs[1::2], strict=True), first):
+            if position > after:
+                previous, _, body = news.partition(b"|")
+                found.append((position, who.decode(), int(previous), body))
     return found
 
 
@@ -86,7 +90,7 @@ async def look(redis: Redis, room: str, at: Position, hub: str = "", viewers: in
     return Look(
         epoch.decode(), fence.decode(), seq, sv, own, _events(events),
         {key.decode(): value for key, value in _fields(state).items()},
-        _own_entries(own_entries),
+        _own_entries(own_entries, at.own),
         [(stream_id.decode(), _fields(pairs)) for stream_id, pairs in chat],
         [(stream_id.decode(), _fields(pairs)) for stream_id, pairs in chat_all],
         watching, likes, now,

@@ -18,6 +18,9 @@ _reserve = Script("live.offers", "reserve")
 _settle = Script("live.offers", "settle")
 _adjust = Script("live.offers", "adjust")
 _unsettled = Script("live.offers", "unsettled")
+_known = Script("live.offers", "known")
+_RIDS = ("rids:0", "rids:1")  # by days, see `rids.lua`
+_KEYS = ("meta", "log", "state", "intents", *_RIDS)
 CLOSED, ABSENT = -1, -2  # what `adjust` answers when it could not be applied: the room is not open; the offer is not there
 
 AT_ONCE = 1000  # taps in one call: some 20 ms of a Redis that everybody waits for; and as much as Lua can hand to one command
@@ -84,9 +87,7 @@ async def reserve(redis: Redis, room: str, taps: Sequence[Tap], cap: int) -> lis
         raise ValueError(f"a batch has 1 to {AT_ONCE} taps, not {len(taps)}")
     offers = sorted({offer for tap in taps for offer, _, _ in tap.lines})
     index = {offer: i + 1 for i, offer in enumerate(offers)}
-    keys = [room_key(room, name) for name in ("meta", "log", "state", "intents")]
-    begin = room_key(room, "rid:")
-    keys += [begin + tap.rid for tap in taps]
+    keys = [room_key(room, name) for name in _KEYS]
     for offer in offers:
         keys += [room_key(room, f"offer:{offer}"), room_key(room, f"used:{offer}")]
     keys.append(room_key(room, "watched"))
@@ -100,7 +101,7 @@ async def reserve(redis: Redis, room: str, taps: Sequence[Tap], cap: int) -> lis
         # The rest of the intent is the turnstile's to say.
         said = {"rid": tap.rid, "who": tap.who, "name": tap.name, "hub": tap.hub, "hash": tap.hash}
         start = orjson.dumps(said if tap.team is None else said | {"team": tap.team})[:-1]
-        args += (tap.who, tap.tries, ",".join(tap.at), lines, tap.hash, start)
+        args += (tap.rid, tap.who, tap.tries, ",".join(tap.at), lines, tap.hash, start)
     fence, *answers = await _reserve(redis, keys, args)
     return [_answer(raw, fence.decode()) for raw in answers]
 
@@ -131,20 +132,24 @@ def read_record(raw: bytes) -> Record:
 
 async def record(redis: Redis, room: str, rid: str) -> tuple[str, Any] | None:
     """What became of a tap: None, ("intent", fence) or ("done", body). An intent under an older fence than the room's is lost."""
-    raw = await redis.get(room_key(room, f"rid:{rid}"))
-    if raw is None:
+    fence, (found,) = await _look_up(redis, room, [rid])
+    if found is None:
         return None
-    found = read_record(raw)
     if found.body is not None:
         return "done", found.body
-    now = await redis.hget(room_key(room, "meta"), "fence")  # type: ignore[misc]
-    return ("intent", found.fence) if now is not None and now.decode() == found.fence else None
+    return ("intent", found.fence) if fence == found.fence else None
 
 
 async def records(redis: Redis, room: str, rids: Sequence[str]) -> list[Record | None]:
-    """Records of many rids in one read."""
-    raws = await redis.mget([room_key(room, f"rid:{rid}") for rid in rids])
-    return [None if raw is None else read_record(raw) for raw in raws]
+    """Records of many rids."""
+    parts = [rids[at : at + AT_ONCE] for at in range(0, len(rids), AT_ONCE)]
+    return [found for part in parts for found in (await _look_up(redis, room, part))[1]]
+
+
+async def _look_up(redis: Redis, room: str, rids: Sequence[str]) -> tuple[str, list[Record | None]]:
+    """The room's fence (empty: not open) and each rid's record, in one read."""
+    fence, *raws = await _known(redis, [room_key(room, name) for name in ("meta", *_RIDS)], list(rids))
+    return fence.decode(), [None if raw is None else read_record(raw) for raw in raws]
 
 
 async def unsettled(redis: Redis, room: str, most: int) -> list[tuple[bytes, bytes]]:
@@ -169,9 +174,7 @@ async def settle(redis: Redis, room: str, settled: Sequence[Settled], moves: Mov
     """Tell the turnstile what the till decided. Returns how many intents this call removed. Raises Behind."""
     offers = sorted({o for o, _ in moves} | {o for one in settled for o, *_ in one.back})
     index = {offer: i + 1 for i, offer in enumerate(offers)}
-    keys = [room_key(room, name) for name in ("meta", "log", "state", "intents")]
-    begin = room_key(room, "rid:")
-    keys += [begin + one.rid for one in settled]
+    keys = [room_key(room, name) for name in _KEYS]
     for offer in offers:
         keys += [room_key(room, f"offer:{offer}"), room_key(room, f"used:{offer}")]
     back = [(i, index[offer], place, qty, who) for i, one in enumerate(settled, 1) for offer, place, qty, who in one.back]
@@ -179,7 +182,7 @@ async def settle(redis: Redis, room: str, settled: Sequence[Settled], moves: Mov
     numbers = [(index[offer], place, after, last) for offer, place, after, last in ranges]
     args: list[Any] = [room, len(settled), orjson.dumps({"offers": offers, "back": back, "moves": numbers})]
     for one in settled:
-        args += (one.id, one.record or b"")
+        args += (one.id, one.rid, one.record or b"")
     done, *behind = await _settle(redis, keys, args)
     if behind:
         gaps = zip(behind[::2], behind[1::2], strict=True)

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from live.infra.db import Database
+from live.infra.keys import room_key
 from live.offers.ledger import RoomLedger
 from live.offers.rebuild import rebuild
 from live.offers.reservations import Tap
@@ -85,6 +86,12 @@ async def book_all(ledger: RoomLedger) -> None:
             await ledger._book(intents)
     await ledger._settled_all()
     await ledger._apply_outbox()
+
+
+async def forget(redis: Redis, one: Tap) -> None:
+    """Redis loses the record of this tap's rid."""
+    for day in (0, 1):
+        await redis.hdel(room_key("r1", f"rids:{day}"), one.rid)  # type: ignore[misc]
 
 
 def tap(

@@ -20,7 +20,7 @@ from live.offers.rebuild import rebuild, sound
 from live.offers.reservations import reserve
 from live.offers.rules import House
 from live.offers.till import book_house, return_rid
-from tests.offers.shop import book_all, books, make_shop, sale, tap
+from tests.offers.shop import book_all, books, forget, make_shop, sale, tap
 from workers.ledger import facts, hands
 
 CAP = 20_000
@@ -163,7 +163,7 @@ async def test_a_question_is_answered_when_what_was_delivered_before_it_is_booke
     former = await books(database, redis)
     await reserve(redis, "r1", [tap(1, offer)], CAP)
     assert len(await former._read(">")) == 1
-    await redis.delete(room_key("r1", f"rid:{tap(1, offer).rid}"))
+    await forget(redis, tap(1, offer))
     assert [answer.tag for answer in await reserve(redis, "r1", [tap(1, offer, tries=2)], CAP)] == ["ASK"]
     async with redis.pubsub(ignore_subscribe_messages=True) as ears:
         await ears.subscribe(hub_channel("h1"))

@@ -17,7 +17,7 @@ from live.offers.leases import Ledger
 from live.offers.ledger import RoomLedger
 from live.offers.rebuild import rebuild, sound
 from live.offers.reservations import record, reserve
-from tests.offers.shop import book_all, books, coupon, group, make_shop, sale, tap
+from tests.offers.shop import book_all, books, coupon, forget, group, make_shop, sale, tap
 from workers.ledger import facts, hands
 
 CAP = 20_000
@@ -118,7 +118,7 @@ async def test_a_winner_whose_reply_was_lost_is_never_told_sold_out(database: Da
     ledger = await books(database, redis)
     await reserve(redis, "r1", [tap(1, offer)], CAP)
     await book_all(ledger)
-    await redis.delete(room_key("r1", f"rid:{tap(1, offer).rid}"))  # Redis lost the record, the order stands
+    await forget(redis, tap(1, offer))  # Redis lost the record, the order stands
     await reserve(redis, "r1", [tap(1, offer, tries=2), tap(2, offer, tries=2)], CAP)
     await book_all(ledger)
     winner, loser = await record(redis, "r1", tap(1, offer).rid), await record(redis, "r1", tap(2, offer).rid)

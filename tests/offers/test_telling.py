@@ -11,7 +11,7 @@ from live.infra import roomlog
 from live.infra.db import Database, array, driver
 from live.infra.keys import room_key
 from live.offers.ledger import RoomLedger
-from live.offers.reservations import reserve
+from live.offers.reservations import read_record, reserve
 from live.offers.till import Booking
 from tests.offers.shop import books, make_shop, sale, tap
 from workers.ledger import hands
@@ -20,7 +20,7 @@ CAP = 20_000
 
 
 async def told(redis: Redis) -> list[bytes]:
-    return [fields[b"who"] for _, fields in await redis.xrange(room_key("r1", "own"))]
+    return [who.encode() for _, who, _, _ in (await roomlog.look(redis, "r1", roomlog.Position())).own_entries]
 
 
 async def rows(db: Database) -> int:
@@ -85,7 +85,7 @@ async def test_in_one_batch_a_person_gets_no_more_than_their_limit_and_a_rid_act
     taps = [tap(1, offer, key="a"), tap(1, offer, key="a"), tap(1, offer, key="b"), tap(1, offer, key="c"), tap(2, offer, qty=2)]
     answers = await reserve(redis, "r1", taps, CAP)
     assert [(each.tag, each.code) for each in answers] == [("OK", ""), ("KNOWN", ""), ("OK", ""), ("NO", "limit"), ("OK", "")]
-    assert answers[1].record == await redis.get(room_key("r1", f"rid:{taps[0].rid}"))
+    assert read_record(answers[1].record).intent == answers[0].intent
     assert await redis.hgetall(room_key("r1", f"used:{offer}")) == {b"p:1": b"2", b"p:2": b"2"}
     assert await redis.hget(room_key("r1", f"offer:{offer}"), "left:S1") == b"5"
     assert [intent.rid for intent in await ledger._read(">")] == [taps[0].rid, taps[2].rid, taps[4].rid]

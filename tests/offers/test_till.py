@@ -18,7 +18,7 @@ from live.offers.reservations import record, reserve
 from live.offers.rules import Intent
 from live.offers.till import Booking, book
 from live.orders.booking import OrderBooker
-from tests.offers.shop import book_all, books, group, make_shop, sale, tap
+from tests.offers.shop import book_all, books, forget, group, make_shop, sale, tap
 from workers.ledger import hands
 
 CAP = 20_000
@@ -117,7 +117,7 @@ async def test_one_rid_twice_in_a_group_is_one_order_and_the_second_units_go_bac
     offer = await sale(database, {"S1": 10})
     ledger = await books(database, redis)
     await reserve(redis, "r1", [tap(1, offer, qty=2)], CAP)
-    await redis.delete(room_key("r1", f"rid:{tap(1, offer).rid}"))  # the record was lost, the client sends again
+    await forget(redis, tap(1, offer))  # the record was lost, the client sends again
     await reserve(redis, "r1", [tap(1, offer, qty=2, tries=2)], CAP)
     assert await left(redis, offer) == 6
     await book_all(ledger)

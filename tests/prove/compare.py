@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -127,11 +128,12 @@ class RealTurnstile:
         async with pair.redis.pipeline(transaction=True) as pipe:
             pipe.hgetall(room_key(pair.room, "meta"))
             pipe.xrange(room_key(pair.room, "intents"))
-            pipe.mget([room_key(pair.room, f"rid:{pair.rid(rid)}") for rid in rids])
+            for day in (0, 1):
+                pipe.hmget(room_key(pair.room, f"rids:{(int(time.time()) // 86400 + day) % 2}"), [pair.rid(rid) for rid in rids])
             pipe.hmget(room_key(pair.room, "state"), [f"offer:{offer}" for offer in pair.offers])
             for name in _hashes(pair.room, pair.offers):
                 pipe.hgetall(name)
-            meta, stream, records, shown, *hashes = await pipe.execute()
+            meta, stream, records, older, shown, *hashes = await pipe.execute()
         found = Turnstile()
         _meta(found, meta, pair)
         _offers(found, hashes)
@@ -139,7 +141,7 @@ class RealTurnstile:
         intents = [orjson.loads(fields[b"j"]) for _, fields in stream]
         rest = {
             "intents": [(one["rid"].partition(".")[2], one["fence"], one["at"], "ask" in one) for one in intents],
-            "records": {rid: _record(raw) for rid, raw in zip(rids, records, strict=True) if raw},
+            "records": {rid: _record(raw) for rid, *raws in zip(rids, records, older, strict=True) if (raw := raws[0] or raws[1])},
         }
         return found, rest
 

@@ -392,7 +392,7 @@ class Pair:
             await self.redis.hset(meta, "run_id", self.servers.run_id if same else "another")  # type: ignore[misc]
 
     async def _forget(self, what: str, keys: list[bytes]) -> None:
-        prefix = {"records": "rid:", "used": "used:", "cards": "offer:", "left": "offer:"}.get(what, what)
+        prefix = {"records": "rids:", "used": "used:", "cards": "offer:", "left": "offer:"}.get(what, what)
         mine = [key for key in keys if key.startswith(room_key(self.room, prefix).encode())]
         mine = [key for key in mine if what != "meta" or key == room_key(self.room, "meta").encode()]
         if what != "left":

@@ -18,10 +18,15 @@ local function since(key, position, newest, most)
   if newest <= position then return {} end
   return redis.call('XRANGE', key, string.format('(%d-0', position), '+', 'COUNT', most)
 end
+-- An entry of `own` holds some news, and its id is the position of the last: so many positions, not so many entries.
+local function own_since(position, newest, most)
+  if newest <= position then return {} end
+  return redis.call('XRANGE', KEYS[4], string.format('(%d-0', position), string.format('%d-0', position + most))
+end
 local seq, sv, own = tonumber(meta[3] or 0), tonumber(meta[4] or 0), tonumber(meta[5] or 0)
 local state = {}
 if sv ~= tonumber(ARGV[3]) then state = redis.call('HGETALL', STATE) end
 local all = {}
 if ARGV[6] ~= '' then all = redis.call('XRANGE', KEYS[6], '(' .. ARGV[6], '+', 'COUNT', 500) end
-return {meta[1] or '', meta[2] or '', seq, sv, own, since(LOG, tonumber(ARGV[2]), seq, 1000), state, since(KEYS[4], tonumber(ARGV[4]), own, 5000),
+return {meta[1] or '', meta[2] or '', seq, sv, own, since(LOG, tonumber(ARGV[2]), seq, 1000), state, own_since(tonumber(ARGV[4]), own, 5000),
   redis.call('XRANGE', KEYS[5], '(' .. ARGV[5], '+', 'COUNT', 500), all, viewers, tonumber(redis.call('GET', KEYS[8]) or 0), now}

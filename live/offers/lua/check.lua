@@ -1,9 +1,9 @@
 -- First reason why an intent cannot be met, or the place and the units per offer. Only reads. Needs `offers`, `watched` and `now`.
--- Many want the same: what is written the same is read once.
+-- Many want the same: what is written the same is read once, and what everybody is told is found once.
 local read = {}
 local function lines_of(text)
   if not read[text] then
-    local lines = {}
+    local lines = {facts = {}}
     for offer, qty, version, word in text:gmatch('(-?%d+):(-?%d+):(-?%d+):(%x*)') do
       lines[#lines + 1] = {tonumber(offer), tonumber(qty), tonumber(version), word}
     end
@@ -12,10 +12,14 @@ local function lines_of(text)
   return read[text]
 end
 
+local lists = {}
 local function places_of(text)
-  local places = {}
-  for place in text:gmatch('[^,]+') do places[#places + 1] = place end
-  return places
+  if not lists[text] then
+    local places = {}
+    for place in text:gmatch('[^,]+') do places[#places + 1] = place end
+    lists[text] = places
+  end
+  return lists[text]
 end
 
 local function left(o, place)
@@ -23,8 +27,10 @@ local function left(o, place)
   return o.left[place]
 end
 
-local function check(who, places, lines)
+-- Whoever asks. Fills lines.need (units per offer) and lines.order.
+local function against(lines)
   local need, order = {}, {}
+  lines.need, lines.order = need, order
   for _, line in ipairs(lines) do
     local o = offers[line[1]]
     if not o.kind then return redis.call('HEXISTS', STATE, 'offer:' .. o.id) == 1 and {'FENCED'} or {'NO', 'unknown'} end
@@ -33,13 +39,21 @@ local function check(who, places, lines)
     if now < o.opens then return {'NO', 'not_started', o.opens} end
     if o.phase ~= 'open' or (o.closes > 0 and now >= o.closes) then return {'NO', 'ended'} end
     if o.word and line[4] ~= o.word then return {'NO', 'wrong_word'} end
-    if o.watch and watched(who) < o.watch then return {'NO', 'watch_longer', math.ceil((o.watch - watched(who)) / 60000)} end
     if line[3] ~= o.version then return {'NO', 'price_changed', o.fen, o.version} end
     if not need[o] then need[o] = 0; order[#order + 1] = o end
     need[o] = need[o] + line[2]
   end
   for _, o in ipairs(order) do
     if o.per_order and need[o] > o.per_order then return {'NO', 'order_limit', o.per_order} end
+  end
+end
+
+local function check(who, places, lines)
+  if not lines.order then lines.no = against(lines) end
+  if lines.no then return lines.no end
+  local need, order = lines.need, lines.order
+  for _, o in ipairs(order) do
+    if o.watch and watched(who) < o.watch then return {'NO', 'watch_longer', math.ceil((o.watch - watched(who)) / 60000)} end
     if o.used[who] + need[o] > o.k then return {'NO', 'limit', o.k} end
     if o.seats and o.seats < need[o] then return {'NO', 'team_full'} end
   end

@@ -1,12 +1,13 @@
 -- The turnstile: decides a batch of one room's intents, each all or none. Promises: nothing is written before the batch's last check, and
 -- units are taken before the intents that stand for them; a rid acts once; a missing counter is never zero.
--- KEYS: meta, log, state, intents, then per intent its rid record, then per offer its hash and its `used` hash (pairs), then `watched`.
--- ARGV: room, number of intents (1,000 at most), most unbooked intents, number of offers, offer ids, then six per intent: who, tries, acceptable
---   places (place,…), lines (offer index:qty:version:word;…), hash of its body, and the start of its JSON ({"rid":…, without the end)
+-- KEYS: meta, log, state, intents, the rids' two hashes, then per offer its hash and its `used` hash (pairs), then `watched`.
+-- ARGV: room, number of intents (1,000 at most), most unbooked intents, number of offers, offer ids, then seven per intent: rid, who, tries,
+--   acceptable places (place,…), lines (offer index:qty:version:word;…), hash of its body, the start of its JSON ({"rid":…, without the end)
 -- Answer: fence, then per intent its stream id (OK: a verdict follows), ? and its stream id (ASK: likewise), or {tag, …}: KNOWN record |
 --   NO code fact… | FENCED.
 -- include: live.infra/room
 -- include: live.infra/left
+-- include: rids
 local INTENTS, n, cap, kinds, answers = KEYS[4], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), {}
 local mine = redis.call('INFO', 'server'):match('run_id:(%w+)')
 local guard = redis.call('HMGET', META, 'fence', 'run_id')
@@ -15,10 +16,13 @@ if not guard[1] or guard[2] ~= mine then
   for i = 1, n do answers[i + 1] = {'FENCED'} end
   return answers
 end
-local fence, waiting, offers, people = guard[1], redis.call('XLEN', INTENTS), {}, {}
-for i = 1, n do people[i] = ARGV[6 * i + kinds - 1] end
+local fence, waiting, offers, people, rids = guard[1], redis.call('XLEN', INTENTS), {}, {}, {}
+for i = 1, n do
+  local at = 7 * i + kinds - 2
+  rids[i], people[i] = ARGV[at], ARGV[at + 1]
+end
 for i = 1, kinds do
-  local key, used_key = KEYS[3 + n + 2 * i], KEYS[4 + n + 2 * i]
+  local key, used_key = KEYS[5 + 2 * i], KEYS[6 + 2 * i]
   local f = redis.call('HMGET', key, 'kind', 'phase', 'opens', 'closes', 'fen', 'version', 'k', 'seats', 'places', 'per_order', 'word', 'watch')
   local used = {}
   for j, units in ipairs(redis.call('HMGET', used_key, unpack(people))) do used[people[j]] = tonumber(units or 0) end
@@ -31,23 +35,23 @@ end
 -- include: watched
 -- include: check
 -- include: take
-local intents, records = {}, redis.call('MGET', unpack(KEYS, 5, 4 + n)) -- intents: rid record -> its place in the batch, JSON
-for i = 1, n do
-  local key, at, record, answer = KEYS[4 + i], 6 * i + kinds - 1, records[i], nil
+local first, intents, records = {}, {}, read_rids(5, rids) -- first: rid -> its place in the batch; intents: JSON by that
+for i, rid in ipairs(rids) do
+  local at, record, answer = 7 * i + kinds - 2, records[i], nil
   -- Written under another fence: that intent is lost, and its rid may act again.
   if record and record:sub(1, 2) == 'I|' and record:match('^I|[^|]*|([^|]*)|') ~= fence then record = nil end
-  if record or intents[key] then
+  if record or first[rid] then
     answer = {'KNOWN', record}
   elseif waiting >= cap then
     answer = {'NO', 'busy'}
   else
-    local who, places, lines = ARGV[at], places_of(ARGV[at + 2]), lines_of(ARGV[at + 3])
+    local who, places, lines = people[i], places_of(ARGV[at + 3]), lines_of(ARGV[at + 4])
     local no, place, need, order = check(who, places, lines)
-    if no and (tonumber(ARGV[at + 1]) < 2 or no[1] == 'FENCED' or no[2] == 'unknown' or no[2] == 'bad_request') then
+    if no and (tonumber(ARGV[at + 2]) < 2 or no[1] == 'FENCED' or no[2] == 'unknown' or no[2] == 'bad_request') then
       answer = no
     else
       local ask = no and ',"ask":' .. cjson.encode(no) or ''
-      intents[key] = {i, ARGV[at + 5] .. facts_of(lines, place or places[1]) .. ask .. '}'}
+      first[rid], intents[i] = i, ARGV[at + 6] .. facts_of(lines, place or places[1]) .. ask .. '}'
       if not no then take(who, place, need, order) end
       answer, waiting = no and '?' or '', waiting + 1
     end
@@ -56,16 +60,18 @@ for i = 1, n do
 end
 
 for _, o in ipairs(offers) do write_taken(o) end
-for i = 1, n do
-  local key, intent = KEYS[4 + i], intents[KEYS[4 + i]]
-  if intent and intent[1] == i then
-    local id = redis.call('XADD', INTENTS, '*', 'j', intent[2])
-    intent[3] = 'I|' .. id .. '|' .. fence .. '|' .. ARGV[6 * i + kinds + 3]
-    redis.call('SET', key, intent[3], 'EX', 86400)
+local written = {}
+for i, rid in ipairs(rids) do
+  if intents[i] then
+    local id = redis.call('XADD', INTENTS, '*', 'j', intents[i])
+    records[i] = 'I|' .. id .. '|' .. fence .. '|' .. ARGV[7 * i + kinds + 3]
+    written[#written + 1] = rid
+    written[#written + 1] = records[i]
     answers[i + 1] = answers[i + 1] .. id
-  elseif intent then -- twice in one batch
-    answers[i + 1] = {'KNOWN', intent[3]}
+  elseif first[rid] then -- twice in one batch
+    answers[i + 1] = {'KNOWN', records[first[rid]]}
   end
 end
+write_rids(5, written)
 nudge()
 return answers

@@ -22,13 +22,13 @@ end
 
 -- The part of an intent's JSON that all who want the same have in common.
 local function facts_of(lines, place)
-  if not lines[place] then
+  if not lines.facts[place] then
     local parts, kind = {}, nil
     for j, line in ipairs(lines) do
       local o = offers[line[1]]
       kind, parts[j] = o.kind, string.format('[%s,%d,%s,%d]', o.id, line[2], o.fen or '0', line[3])
     end
-    lines[place] = string.format(',"kind":"%s","at":"%s","lines":[%s],"fence":%s', kind, place, table.concat(parts, ','), fence)
+    lines.facts[place] = string.format(',"kind":"%s","at":"%s","lines":[%s],"fence":%s', kind, place, table.concat(parts, ','), fence)
   end
-  return lines[place]
+  return lines.facts[place]
 end

@@ -155,8 +155,9 @@ class Storm:
         if what == "left":
             await redis.hdel(room_key(room, f"offer:{offer}"), "left:S1")
         elif what == "rid":
-            keys = [key async for key in redis.scan_iter(room_key(room, "rid:*").replace("{", "[{]"), count=1000)]
-            await redis.delete(*self.dice.sample(keys, len(keys) // 2), b"-")
+            for key in (room_key(room, "rids:0"), room_key(room, "rids:1")):
+                rids = await redis.hkeys(key)
+                await redis.hdel(key, *self.dice.sample(rids, len(rids) // 2), b"-")
         else:
             await redis.delete(room_key(room, f"{what}:{offer}" if what in ("offer", "used") else what))
         if what in AT_ONCE:

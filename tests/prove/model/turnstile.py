@@ -173,11 +173,11 @@ class Turnstile:
             self.move[place] = max(self.move.get(place, 0), last)
         for intent, record, back in settled:
             self.pending -= {intent.id}
+            if record is not None:
+                self.records[intent.rid] = record
             if self.intents.pop(intent.id, None) is not None:
                 if record is None:
                     self.records.pop(intent.rid, None)
-                else:
-                    self.records[intent.rid] = record
                 if back:
                     self._give_back(intent)
         return []
