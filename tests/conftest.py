@@ -73,14 +73,20 @@ def settings(servers: EmbeddedServers, home: Path) -> Settings:
     )
 
 
-@pytest_asyncio.fixture
-async def database(servers: EmbeddedServers) -> AsyncIterator[Database]:
-    """An empty, migrated database."""
+@pytest_asyncio.fixture(scope="session")
+async def connections(servers: EmbeddedServers) -> AsyncIterator[Database]:
+    """Connections that stay open from test to test: each new one takes PostgreSQL a process and a look at every table's catalogue."""
     db = Database(servers.database_url, pool=20)
-    async with db.connection() as connection:
-        await connection.execute(EMPTY)
     yield db
     await db.close()
+
+
+@pytest_asyncio.fixture
+async def database(connections: Database) -> Database:
+    """An empty, migrated database."""
+    async with connections.connection() as connection:
+        await connection.execute(EMPTY)
+    return connections
 
 
 @pytest_asyncio.fixture
