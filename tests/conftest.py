@@ -41,6 +41,19 @@ DO $$ BEGIN
 END $$""")
 
 
+SLOW = ("test_show.py", "prove/test_prove.py", "prove/test_processes.py", "hub/test_fuzz.py", "loadtest/", "browser/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: one that is given out last keeps its worker busy while the other has nothing to do."""
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        return next((number for number, start in enumerate(SLOW) if path.startswith(start)), len(SLOW))
+
+    items.sort(key=place)
+
+
 def need(found: object, what: str) -> None:
     """Skip on a user's machine, fail in CI, when a program a user may lack is missing."""
     if not found:
@@ -73,14 +86,20 @@ def settings(servers: EmbeddedServers, home: Path) -> Settings:
     )
 
 
-@pytest_asyncio.fixture
-async def database(servers: EmbeddedServers) -> AsyncIterator[Database]:
-    """An empty, migrated database."""
+@pytest_asyncio.fixture(scope="session")
+async def connections(servers: EmbeddedServers) -> AsyncIterator[Database]:
+    """Connections that stay open from test to test: each new one takes PostgreSQL a process and a look at every table's catalogue."""
     db = Database(servers.database_url, pool=20)
-    async with db.connection() as connection:
-        await connection.execute(EMPTY)
     yield db
     await db.close()
+
+
+@pytest_asyncio.fixture
+async def database(connections: Database) -> Database:
+    """An empty, migrated database."""
+    async with connections.connection() as connection:
+        await connection.execute(EMPTY)
+    return connections
 
 
 @pytest_asyncio.fixture
