@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import orjson
 import pytest
+from redis.asyncio import Redis
 
+from live.infra import roomlog
 from live.infra.db import Database
+from live.infra.keys import room_key
+from live.offers.rebuild import rebuild
 from live.people.following.actions import follow, unfollow
 from live.people.following.queries import counted, follows, rooms_of
 from live.people.following.rules import SHOW
@@ -16,6 +21,7 @@ from tests.offers.shop import make_shop
 from tests.promotions.red_packet.stage import one, rows
 from tests.web.doors import holdings
 from tests.workers.crew import worker
+from workers.ledger import facts
 from workers.relay import nudge_waiting
 from workers.tools import Tools
 
@@ -79,3 +85,15 @@ async def test_many_follows_are_one_number_for_the_room(database: Database, give
     told = await rows(database, "SELECT room_id, key, payload FROM outbox WHERE kind = 'count'")
     assert told == [("r1", "follows", {"version": 31, "value": {"followers": 29}})]
     assert await one(database, "SELECT count(*) FROM outbox WHERE topic = :t AND done_at IS NULL", t=SHOW) == 0
+
+
+async def test_a_room_made_anew_shows_its_count_and_a_picture_of_before_changes_nothing(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    for person in range(3):
+        await press(database, f"p:{person}")
+    await rebuild(redis, database, "r1", facts)
+    held = {"followers": 3}
+    for version, followers, wanted in ((3, 9, held), (2, 9, held), (4, 2, {"followers": 2})):
+        await roomlog.count(redis, "r1", "follows", version, {"followers": followers})
+        shown = orjson.loads(await redis.hget(room_key("r1", "state"), "follows"))  # type: ignore[misc]
+        assert shown[1] == wanted
