@@ -20,6 +20,8 @@ from live.offers.parties.queries import board
 from live.offers.parties.rules import SHOW
 from live.offers.tables import Offer
 from live.orders.actions import settle_group, settle_team
+from live.people.following import rules as following
+from live.people.following.queries import counted
 from live.pickup import actions as pickup
 from live.promotions.group_buy.actions import close_team
 from workers.archive import archive_room
@@ -96,6 +98,18 @@ async def _team_show(tools: Tools, offer_id: str) -> bool:
     return True
 
 
+async def _follow_show(tools: Tools, room: str) -> bool:
+    """The room sees how many follow it now, under a version that rises with every change."""
+    rows = [row for row, _ in await _undone(tools, following.SHOW, room)]
+    if not rows:
+        return True  # an earlier job has shown it
+    async with tools.db.begin() as session:
+        for key, (version, value) in (await counted(session, room)).items():
+            await outbox.count(session, room, key, version, value)
+    await _done(tools, rows)
+    return True
+
+
 async def _ticket_void(tools: Tools, order_no: str) -> bool:
     """The tickets of an order whose money goes back leave the queue."""
     rows = [row for row, _ in await _undone(tools, "ticket.void", order_no)]
@@ -126,6 +140,7 @@ TOPICS: dict[str, Work] = {
     "group.settle": _group_settle,
     "team.settle": _team_settle,
     SHOW: _team_show,
+    following.SHOW: _follow_show,
     "ticket.void": _ticket_void,
     "comment.withdraw": _comment_withdraw,
 }

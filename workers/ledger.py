@@ -17,6 +17,7 @@ from live.offers.ledger import Hands
 from live.offers.parties.queries import boards
 from live.offers.waitlist.queries import lines
 from live.orders.booking import OrderBooker
+from live.people.following.queries import counted
 from live.promotions.coupon.booking import CouponBooker
 from live.promotions.group_buy.queries import bars
 from live.promotions.group_buy.rules import bar
@@ -26,9 +27,10 @@ from live.settings import settings
 
 
 async def facts(connection: AsyncConnection, room: str) -> tuple[dict[str, int], dict[str, tuple[int, dict[str, Any]]]]:
-    """What a rebuilt room needs besides stock: who is muted, the bars of groups, the small teams, the lines before what is sold out."""
+    """What a rebuilt room needs besides stock: who is muted, the bars of groups, the small teams, the lines before what is sold out,
+    how many follow it."""
     shown = await bars(connection, room) | await boards(connection, room) | await lines(connection, room)
-    return await muted(connection, room), shown
+    return await muted(connection, room), shown | await counted(connection, room)
 
 
 def hands() -> Hands:

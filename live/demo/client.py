@@ -229,6 +229,14 @@ class Viewer:
         """Take a share of a red packet: `{offer, amount, currency, grant}`. Raises RefusedError."""
         return dict((await self._tap("claim", {"offer": offer, "word": word}, key(), 1))["packet"])
 
+    async def follow(self, on: bool = True) -> None:
+        """Follow the room, or no more."""
+        await self.doors.post(f"/v1/rooms/{self.room}/{'follow' if on else 'unfollow'}", token=self.token)
+
+    async def enter_draw(self, draw: int) -> bool:
+        """Follow the room and take part; whether I am in. Raises RefusedError."""
+        return bool((await self.doors.post(f"/v1/draws/{draw}/enter", token=self.token))["entered"])
+
     async def points(self) -> int:
         """My points."""
         return int((await self.doors.get("/v1/me/points", token=self.token))["points"])

@@ -100,9 +100,16 @@ class Host(Member):
         made = await self.doors.post(f"/v1/rooms/{self.room}/draws", body)
         return int(made["draw"]), str(made["commitment"])
 
+    async def open_draw_of_points(self, points: int, *, winners: int, minutes: int) -> tuple[int, str]:
+        """A draw of points that a press enters which follows the room; returns its id and what was committed to."""
+        body = {"points": points, "winners": winners, "entry": "follow", "minutes": minutes}
+        made = await self.doors.post(f"/v1/rooms/{self.room}/draws", body)
+        return int(made["draw"]), str(made["commitment"])
+
     async def close_draw(self, draw: int) -> None:
         """Nobody enters any more; it is drawn."""
         await self.doors.post(f"/v1/draws/{draw}/close")
+
     async def open_leader_group(self, leader: str, sku: str, fen: int, *, size: int, minimum: int, minutes: int = 60) -> int:
         """A group leader's group, two each at most."""
         body = {"leader": leader, "sku": sku, "fen": fen, "size": size, "minimum": minimum, "per_person": 2, "minutes": minutes}

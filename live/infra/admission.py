@@ -26,12 +26,14 @@ class Request(Protocol):
     def state(self) -> Any: ...
 
 
-async def admit(request: Request, door: str, per_second: float, burst: int) -> None:
-    """Count this call against its address: `burst` at once, `per_second` in the long run. Refusal(SLOW_DOWN wait), in ms.
+async def admit(request: Request, door: str, per_second: float, burst: int, who: str | None = None) -> None:
+    """Count this call against its address, or against the person `who`: `burst` at once, `per_second` in the long run.
+
+    Refusal(SLOW_DOWN wait), in ms.
 
     While Redis is away everybody is let in: a login needs SQL alone, and a limit nobody can count must not close the shop.
     """
-    key = f"knocks:{door}:{_network(request.client.host if request.client else '')}"
+    key = f"knocks:{door}:{who or _network(request.client.host if request.client else '')}"
     try:
         wait = int(await _allow(request.state.redis, [key], [round(1_000_000 / per_second), burst]))
     except (RedisError, OSError) as error:

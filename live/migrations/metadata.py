@@ -11,6 +11,7 @@ import live.offers.tables
 import live.offers.waitlist.tables
 import live.orders.tables
 import live.payments.tables
+import live.people.following.tables
 import live.people.points.tables
 import live.people.sharing.tables
 import live.people.tables

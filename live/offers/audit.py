@@ -212,14 +212,15 @@ ORDER BY 1, 2"""
 
 
 async def audit(db: Database, redis: Redis) -> dict[str, Any]:
-    """Every room: `{balanced, rooms: [{room, balanced, settled, offers: [terms]}], stock: [fault], chains: [seals' state]}`."""
+    """Every room: `{balanced, rooms: [{room, balanced, settled, offers: [terms]}], stock: [fault], points: [fault], chains}`; the last is
+    the state of the seals."""
     async with db.connection() as connection:
         rooms = (await connection.execute(text("SELECT room_id FROM room_clock ORDER BY room_id"))).scalars().all()
-        faults = await stock_faults(connection)
+        faults, points = await stock_faults(connection), await points_faults(connection)
         chains = await chain.seals(connection)
     found = [await audit_room(db, redis, room) for room in rooms]
-    balanced = all(one.balanced and one.settled for one in found) and not faults
-    return {"balanced": balanced, "rooms": [asdict(one) for one in found], "stock": faults, "chains": chains}
+    balanced = all(one.balanced and one.settled for one in found) and not faults and not points
+    return {"balanced": balanced, "rooms": [asdict(one) for one in found], "stock": faults, "points": points, "chains": chains}
 
 
 async def stock_faults(connection: AsyncConnection) -> list[dict[str, Any]]:
@@ -244,3 +245,22 @@ FROM stock s LEFT JOIN carved c ON c.sku_id = s.sku_id AND c.location = s.locati
 LEFT JOIN coming w ON w.sku_id = s.sku_id AND w.location = s.location
 LEFT JOIN gone g ON g.sku_id = s.sku_id AND g.location = s.location
 WHERE s.allotted <> coalesce(c.total, 0) + coalesce(w.qty, 0) - coalesce(g.qty, 0) ORDER BY 1, 2"""
+
+
+async def points_faults(connection: AsyncConnection) -> list[dict[str, Any]]:
+    """Points of packets and draws that their book has otherwise, the first 100: `{cause, person, wanted, found}` (None: nothing)."""
+    return [_plain(row) for row in (await connection.execute(text(_POINTS))).mappings().all()]
+
+
+# Every opened share of a packet of points, and every winner of a draw of points, stands in the book once, with its amount; nothing else
+# names a packet or a draw as its cause.
+_POINTS = """
+WITH wanted AS (
+  SELECT 'packet:' || s.rid AS cause, s.person, s.amount FROM packet_share s JOIN offer o ON o.id = s.offer_id
+  WHERE s.rid IS NOT NULL AND o.terms->>'currency' = 'points'
+  UNION ALL SELECT 'draw:' || d.id || ':' || e.person, e.person, d.points FROM draw_entry e JOIN draw d ON d.id = e.draw_id
+  WHERE e.place IS NOT NULL AND d.points > 0),
+given AS (SELECT cause, person, amount FROM points_entry WHERE cause LIKE 'packet:%' OR cause LIKE 'draw:%')
+SELECT coalesce(w.cause, g.cause) AS cause, coalesce(w.person, g.person) AS person, w.amount AS wanted, g.amount AS found
+FROM wanted w FULL JOIN given g ON g.cause = w.cause AND g.person = w.person
+WHERE w.amount IS DISTINCT FROM g.amount ORDER BY 1, 2 LIMIT 100"""

@@ -61,7 +61,8 @@ async def rebuild(redis: Redis, db: Database, room: str, facts: RoomFacts) -> in
     if muted:
         await _write(redis, room, fence, "muted", _flat(muted))
     for key, (_, value) in bars.items():
-        if f"offer:{key.partition(':')[2]}" in state:
+        offer = key.partition(":")[2]
+        if not offer or f"offer:{offer}" in state:
             state[key] = dict(value)
     keys = [room_key(room, name) for name in ("meta", "log", "state", "intents", "offers")]
     texts = {key: orjson.dumps(value).decode() for key, value in state.items()}

@@ -54,6 +54,8 @@ def main(as_json: bool) -> int:
             _say(f"  offer {terms['offer']} at {terms['location']}: {sums}{faults}")
     for fault in found["stock"]:
         _say(f"stock of SKU {fault['sku_id']} at {fault['location']}: allotted {fault['allotted']}, should be {fault['wanted']}")
+    for fault in found["points"]:
+        _say(f"points of {fault['person']} for {fault['cause']}: {fault['found']} in the book, should be {fault['wanted']}")
     for each in found["chains"]:
         _say(f"offer {each['offer']} at {each['location']}: sealed to {each['sealed']} of {each['move_no']}, {each['hash']}")
     if found["broken"]:

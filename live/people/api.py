@@ -18,6 +18,7 @@ from live.infra.doors import Form
 from live.infra.doors import json as _json
 from live.infra.security import Identity
 from live.people import actions, queries, rules
+from live.people.following import api as following
 from live.people.sharing import api as sharing
 from live.people.staff import api as staff_api
 from live.people.staff.api import admit_login
@@ -153,6 +154,7 @@ routes = [
     Route("/v1/login/phone/code", send_code, methods=["POST"]),
     Route("/v1/login/phone", login_phone, methods=["POST"]),
     Route("/v1/token/refresh", refresh, methods=["POST"]),
+    *following.routes,
     *sharing.routes,
     *staff_api.routes,
 ]

@@ -91,7 +91,7 @@ class OfferView(Facts):
     countdown: int | None = None  # of a sale: seconds before `opens` from which it counts down; 0: it was opened at once
     stopped: bool = False  # of a sale that ended: by hand, before its time was over or before it began
     unpaid: bool = False  # of a sale whose units are all taken: some are not paid yet and may come back
-    void: str | None = None  # a coupon whose batch was taken back: why
+    void: str | None = None  # coupons, a packet's too, that were taken back: why
     packet: PacketTerms | None = None
     leader: str | None = None  # a group leader's group: the name; it is collected at the one place it is sold at
     team: TeamTerms | None = None  # of a group of many small teams
@@ -138,6 +138,12 @@ class PartiesView(Facts):
     paid: int
     held: int
     open: list[PartyView]
+
+
+class FollowsView(Facts):
+    """State key `follows`: how many follow the room; a room without it has never been followed."""
+
+    followers: int
 
 
 class WaitlistView(Facts):
@@ -193,13 +199,14 @@ class PacketView(Facts):
 
 
 class PrizeView(Facts):
-    """Own event `prize`: one won in the draw `id`. `grant`: the coupon it is, if it is one."""
+    """Own event `prize`: one won in the draw `id`. `grant`: the coupon it is, if it is one; `points`: how many, if it is points."""
 
     t: Literal["prize"] = "prize"
     id: int
     version: int
     prize: Names
     grant: int | None = None
+    points: int = 0
 
 
 class Won(Facts):
@@ -216,8 +223,8 @@ class DrawView(Facts):
     phase: Literal["open", "drawn"]
     prize: Names
     winners: int  # at most
-    entry: Literal["comment", "order"]
-    word: str  # what a comment must contain; empty for orders
+    entry: Literal["comment", "order", "follow"]
+    word: str  # what a comment must contain; else empty
     opens: EpochMs
     closes: EpochMs
     commitment: str
@@ -349,7 +356,7 @@ CRITICAL: dict[str, type[Facts]] = {
 
 STATE: dict[str, type[Facts]] = {
     "offer": OfferView, "left": LeftView, "team": TeamView, "teams": PartiesView, "waitlist": WaitlistView, "room": RoomView,
-    "draw": DrawView,
+    "draw": DrawView, "follows": FollowsView,
 }  # fmt: skip
 
 

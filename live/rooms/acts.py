@@ -111,7 +111,7 @@ async def start_draw(session: AsyncSession, room_id: str, form: forms.DrawForm, 
     """Open a draw as the form says. Refusal(BAD_REQUEST field why)."""
     return await open_draw(
         session, room_id=room_id, prize=(form.prize_zh, form.prize_en), off=form.off, threshold=form.threshold, winners=form.winners,
-        entry=form.entry, word=sayable(form.word, config), minutes=form.minutes, now=now,
+        entry=form.entry, word=sayable(form.word, config), minutes=form.minutes, points=form.points, now=now,
     )  # fmt: skip
 
 

@@ -131,14 +131,16 @@ class PacketForm(Form):
 
 
 class DrawForm(Form):
-    """A draw to open: a prize in words, or a coupon of `off` fen. Entered by a comment with `word`, or by an order that is paid for."""
+    """A draw to open: a prize in words, a coupon of `off` fen, or `points`. Entered by a comment with `word`, by an order that is
+    paid for, or by a press that follows the room."""
 
     prize_zh: Annotated[str, StringConstraints(strip_whitespace=True, max_length=60)] = ""
     prize_en: Annotated[str, StringConstraints(strip_whitespace=True, max_length=60)] = ""
     off: Annotated[int, Field(ge=0, le=100_000_000)] = 0
     threshold: Annotated[int, Field(ge=0, le=100_000_000)] = 0
+    points: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     winners: Units
-    entry: Literal["comment", "order"]
+    entry: Literal["comment", "order", "follow"]
     word: Word = ""
     minutes: Minutes
 

@@ -55,6 +55,7 @@ export function Head({ studio, you, may, onHelp }) {
     ${studio.place.demo && html`<span class="chip chip-warn head-demo">${t("console.demo")}</span>`}
     <div class="head-counts">
       <span><b class="num">${short(viewers)}</b><small>${t("console.viewers")}</small></span>
+      <span><b class="num">${short(studio.room.state.get("follows")?.followers || 0)}</b><small>${t("console.followers")}</small></span>
       <span><b class="num">${short(likes)}</b><small>${t("console.likes")}</small></span>
     </div>
     <${Line} studio=${studio} />

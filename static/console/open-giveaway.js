@@ -45,33 +45,44 @@ export function OpenPacket({ studio, onClose }) {
   <//>`;
 }
 
+/** What is drawn: what must be filled in, and what is sent. */
+const PRIZES = {
+  text: {
+    faults: (v) => ({ prize_zh: v.prize_zh.trim() ? "" : t("login.why.empty"), prize_en: v.prize_en.trim() ? "" : t("login.why.empty") }),
+    body: (v) => ({ prize_zh: v.prize_zh, prize_en: v.prize_en }),
+  },
+  coupon: { faults: (v) => ({ off: toFen(v.off) > 0 ? "" : t("console.need_price") }), body: (v) => ({ off: toFen(v.off), threshold: optionalFen(v.threshold) }) },
+  points: { faults: (v) => ({ points: toWhole(v.points) >= 1 ? "" : t("login.why.above_zero") }), body: (v) => ({ points: toWhole(v.points) }) },
+};
+
 export function OpenDraw({ studio, onClose }) {
   const form = useForm(
-    { prize: "text", prize_zh: "", prize_en: "", off: "", threshold: "", winners: "1", entry: "comment", word: "", minutes: "5", ...studio.typed },
+    { prize: "text", prize_zh: "", prize_en: "", off: "", threshold: "", points: "", winners: "1", entry: "comment", word: "", minutes: "5", ...studio.typed },
     (v) => ({
-      ...(v.prize === "text" ? { prize_zh: v.prize_zh.trim() ? "" : t("login.why.empty"), prize_en: v.prize_en.trim() ? "" : t("login.why.empty") } : { off: toFen(v.off) > 0 ? "" : t("console.need_price") }),
+      ...PRIZES[v.prize].faults(v),
       threshold: optionalFen(v.threshold) === null ? t("login.why.number") : "",
       winners: toWhole(v.winners) >= 1 ? "" : t("login.why.above_zero"),
-      word: v.entry === "order" || v.word.trim() ? "" : t("login.why.empty"),
+      word: v.entry !== "comment" || v.word.trim() ? "" : t("login.why.empty"),
       minutes: v.minutes ? minutesFault(v.minutes) : t("login.why.empty"),
     }),
     async (v, key) => {
-      const prize = v.prize === "text" ? { prize_zh: v.prize_zh, prize_en: v.prize_en } : { off: toFen(v.off), threshold: optionalFen(v.threshold) };
-      await studio.open("draws", { ...prize, winners: toWhole(v.winners), entry: v.entry, word: v.entry === "comment" ? v.word : "", minutes: toWhole(v.minutes) }, key);
+      await studio.open("draws", { ...PRIZES[v.prize].body(v), winners: toWhole(v.winners), entry: v.entry, word: v.entry === "comment" ? v.word : "", minutes: toWhole(v.minutes) }, key);
       studio.opened(t("console.draw_opened"));
       onClose();
     },
   );
   const { values } = form;
   return html`<${FormSheet} title=${t("console.open_draw")} form=${form} send=${t("console.open_now")} onClose=${onClose}>
-    <${Choice} label=${t("console.prize")} name="prize" form=${form} options=${["text", "coupon"]} />
+    <${Choice} label=${t("console.prize")} name="prize" form=${form} options=${Object.keys(PRIZES)} />
     <div class="two">
       ${values.prize === "text" ? html`<${Text} label=${t("console.prize_zh")} maxlength="60" ...${form.bind("prize_zh")} first /><${Text} label=${t("console.prize_en")} maxlength="60" ...${form.bind("prize_en")} />`
+        : values.prize === "points" ? html`<${Whole} label=${t("console.prize_points")} hint=${t("console.prize_points_hint")} ...${form.bind("points")} first />`
         : html`<${Yuan} label=${t("console.off")} ...${form.bind("off")} first /><${Yuan} label=${t("console.threshold")} ...${form.bind("threshold")} placeholder=${t("console.any_order")} />`}
       <${Whole} label=${t("console.draw_winners")} ...${form.bind("winners")} />
     </div>
-    <${Choice} label=${t("console.draw_entry")} name="entry" form=${form} options=${["comment", "order"]} />
+    <${Choice} label=${t("console.draw_entry")} name="entry" form=${form} options=${["comment", "order", "follow"]} />
     ${values.entry === "comment" && html`<${Text} label=${t("console.draw_word")} hint=${t("console.draw_word_hint")} maxlength="20" autocomplete="off" ...${form.bind("word")} />`}
+    ${values.entry === "follow" && html`<p class="small muted">${t("console.draw_follow_hint")}</p>`}
     <${Field} label=${t("console.draw_minutes")} error=${form.error("minutes")}><input class="input" inputmode="numeric" value=${values.minutes} onInput=${(event) => form.set("minutes", event.target.value)} /><//>
   <//>`;
 }
@@ -81,7 +92,7 @@ export function Draws({ studio, may }) {
   const draws = [...studio.room.state].filter(([key]) => key.startsWith("draw:")).map(([, view]) => view).sort((a, b) => b.id - a.id);
   const close = (id) => studio.closeDraw(id).catch(refused);
   return draws.length > 0 && html`<ul class="console-draws">${draws.map((one) => html`<li key=${one.id} class="row between console-draw">
-    <span class="grow"><span class="tag tag-coupon">${t("console.draw")}</span> <b>${pick(one.prize)}</b> <span class="small muted num">× ${one.winners} · ${one.entry === "comment" ? t("console.draw_says", { word: one.word }) : t("console.entry.order")}</span></span>
+    <span class="grow"><span class="tag tag-coupon">${t("console.draw")}</span> <b>${pick(one.prize)}</b> <span class="small muted num">× ${one.winners} · ${one.entry === "comment" ? t("console.draw_says", { word: one.word }) : t(`console.entry.${one.entry}`)}</span></span>
     ${one.phase === "drawn" ? html`<span class="small">${t("console.drawn", { n: one.entrants, names: one.won.map((winner) => winner.name).join(" ") || "–" })}</span>`
       : one.closes <= studio.room.now() ? html`<span class="small muted">${t("console.drawing")}</span>`
         : html`<span class="row"><${Countdown} until=${one.closes} skew=${studio.room.skew} />${may.run && html`<${Button} kind="btn-sm" onPress=${() => close(one.id)}>${t("console.draw_close")}<//>`}</span>`}

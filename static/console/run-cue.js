@@ -12,6 +12,7 @@ export function rowTitle({ kind, settings, name }) {
   if (settings.sku) return `${pick(name) || settings.sku}${settings.fen ? ` ${money(settings.fen)}` : ""}`;
   if (settings.prize_zh) return pick({ zh: settings.prize_zh, en: settings.prize_en });
   if (settings.currency) return t(`run.packet.${settings.currency}`, settings);
+  if (settings.points) return t("run.points", settings);
   if (settings.off) return t(settings.threshold ? "run.coupon" : "run.coupon_any", { off: settings.off, threshold: settings.threshold });
   return t(kind === "pin" ? "run.unpin" : kindKey(kind));
 }

@@ -39,7 +39,7 @@ function typedOf(kind, settings, skus) {
   const plain = (values) => Object.fromEntries(Object.entries(values).map(([name, value]) => [name, text(name, value)]));
   const typed = { minutes: "", ...plain(settings) };
   if (kind === "coupon") Object.assign(typed, conditionTyped(settings));
-  if (kind === "draw") typed.prize = settings.off ? "coupon" : "text";
+  if (kind === "draw") typed.prize = settings.points ? "points" : settings.off ? "coupon" : "text";
   if (settings.currency === "coupon") typed.sum = toYuan(settings.sum);
   if (settings.tiers) typed.tiers = settings.tiers.map(plain);
   if (settings.stock) typed.stock = plain(settings.stock);

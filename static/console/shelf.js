@@ -11,6 +11,7 @@ import { TeamCounts } from "./open-team.js";
 import { Owed } from "./owed.js";
 
 const FACES = { coupon: "console.coupon_sign", packet: "console.packet_sign" }; // of what is claimed, and has no picture, price or payment
+const hasCoupons = (offer) => offer.kind === "coupon" || offer.packet?.currency === "coupon"; // which can be taken back
 const LOW = 0.2; // of the total: below this a store's stock is marked
 
 /** The pinned one's successor on the shelf: what the host most likely explains next. */
@@ -121,10 +122,10 @@ function Card({ studio, offer, at, pinned, may, onStock, onPrice, onTime, onVoid
       ${offer.kind !== "packet" && html`<button type="button" class="btn" onClick=${() => onStock(offer)}>${t("console.add_stock")}</button>`}
       ${offer.kind === "sale" && html`<button type="button" class="btn" onClick=${() => onPrice(offer)}>${t("console.change_price")}</button>`}
       ${offer.state === "SCHEDULED" && html`<button type="button" class="btn" onClick=${() => onTime(offer)}>${t("console.change_time")}</button>`}
-      ${offer.kind === "coupon" && html`<button type="button" class="btn btn-quiet" onClick=${() => onVoid(offer)}>${t("console.void")}</button>`}
+      ${hasCoupons(offer) && html`<button type="button" class="btn btn-quiet" onClick=${() => onVoid(offer)}>${t("console.void")}</button>`}
       <${Button} kind="btn-quiet offer-end" onPress=${() => endIt(studio, offer)}>${t(endWord(offer))}<//>
     </div>`}
-    ${may.run && !open && offer.kind === "coupon" && !offer.void && html`<div class="offer-acts"><button type="button" class="btn btn-quiet" onClick=${() => onVoid(offer)}>${t("console.void")}</button></div>`}
+    ${may.run && !open && hasCoupons(offer) && !offer.void && html`<div class="offer-acts"><button type="button" class="btn btn-quiet" onClick=${() => onVoid(offer)}>${t("console.void")}</button></div>`}
   </li>`;
 }
 

@@ -16,9 +16,11 @@ import { WaitSheet } from "./wait.js";
 import { MineSheet } from "./mine.js";
 import { Identify } from "./identify.js";
 import { ShareButton, ShareSheet } from "./share.js";
+import { FollowButton } from "./follow.js";
+import { TeamsSheet } from "./teams.js";
 import { TeamCard, TeamSheet } from "./team.js";
 
-const SHEETS = { shelf: Shelf, buy: BuySheet, wait: WaitSheet, order: OrderSheet, refund: RefundSheet, mine: MineSheet, packet: PacketSheet, draw: DrawSheet, identify: Identify, share: ShareSheet, team: TeamSheet };
+const SHEETS = { shelf: Shelf, buy: BuySheet, wait: WaitSheet, order: OrderSheet, refund: RefundSheet, mine: MineSheet, packet: PacketSheet, draw: DrawSheet, identify: Identify, share: ShareSheet, team: TeamSheet, teams: TeamsSheet };
 const NEWS = 4_000; // ms a line of news stays over the video
 const PATIENCE = 1_200; // ms without a socket before saying so: a short break should not frighten anybody
 
@@ -58,10 +60,11 @@ function Head({ shop, title }) {
         ${live ? html`<span class="on-air">${t("room.live")}</span>` : html`<span class="chip">${t(`index.phase.${shop.room.phase}`)}</span>`}
         ${shop.demo && html`<span class="demo-mark" title=${t("demo.note")}>${t("demo")}</span>`}
         <span class="num">${t("room.viewers", { n: viewers })}</span>
+        ${shop.follow.count > 0 && html`<span class="num head-followers">${t("follow.count", { n: shop.follow.count })}</span>`}
         ${likes > 0 && html`<span class="num head-likes">${t("room.likes", { n: likes })}</span>`}
       </p>
     </div>
-    <div class="head-end"><${ShareButton} shop=${shop} />${shop.picture && html`<button type="button" class=${cls("sound", shop.muted && "sound-off")} aria-label=${t(shop.muted ? "room.unmute" : "room.mute")} onClick=${() => shop.setMuted(!shop.muted)}>
+    <div class="head-end"><${FollowButton} shop=${shop} /><${ShareButton} shop=${shop} />${shop.picture && html`<button type="button" class=${cls("sound", shop.muted && "sound-off")} aria-label=${t(shop.muted ? "room.unmute" : "room.mute")} onClick=${() => shop.setMuted(!shop.muted)}>
       <${Speaker} off=${shop.muted} />${shop.muted && html`<span>${t("room.sound")}</span>`}</button>`}<${LangSwitch} /></div>
   </header>`;
 }

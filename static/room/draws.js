@@ -52,7 +52,26 @@ export class Draws {
     );
   }
 
-  async say(view) {
+  /** Whether one follows has changed, and with it what one is in. */
+  lookAgain() {
+    for (const view of draws(this.shop).filter((one) => one.entry === "follow" && one.phase === "open")) {
+      this.mine.delete(view.id);
+      this.asked.delete(`${view.id} ${view.phase}`);
+      this.look(view);
+    }
+    this.shop.draw();
+  }
+
+  enter(view) {
+    return view.entry === "follow" ? this.#press(view) : this.#say(view);
+  }
+
+  async #press(view) {
+    this.mine.set(view.id, await viewer.post(`/v1/draws/${view.id}/enter`));
+    this.shop.follow.now(true);
+  }
+
+  async #say(view) {
     for (let n = 0; n < PATIENCE && this.shop.live.status !== "live"; n += 1) await new Promise((done) => setTimeout(done, PAUSE)); // who just said who they are joins anew
     await this.shop.live.say(view.word);
     this.mine.set(view.id, { ...this.of(view.id), entered: true });
@@ -70,14 +89,14 @@ export function DrawCard({ shop }) {
   if (!view) return null;
   const { entered, place } = shop.draws.of(view.id);
   const closed = view.closes <= shop.live.now();
-  const enter = () => shop.identified(() => shop.draws.say(view).catch((refusal) => shop.note(said(refusal), "bad")));
+  const enter = () => shop.identified(() => shop.draws.enter(view).catch((refusal) => shop.note(said(refusal), "bad")));
   return html`<section class="group draw" key=${view.id} aria-label=${t("draw.title")}>
     <div class="row between"><p class="group-name"><span class="chip chip-accent">${t("draw.title")}</span><span>${pick(view.prize)}</span></p><span class="small num">${t("draw.winners", { n: view.winners })}</span></div>
     <div class="row between">
       <p class="group-next">${view.phase === "drawn" ? t(place ? "draw.won" : "draw.done", { n: view.entrants, place: place || 0 }) : closed ? t("draw.closing")
         : html`${t(`draw.by.${view.entry}`, { word: view.word })} · <${Countdown} until=${view.closes} skew=${shop.live.skew} />`}</p>
       ${view.phase === "drawn" || view.entry === "order" || closed ? html`<button type="button" class="btn btn-sm" onClick=${() => shop.open("draw", { id: view.id })}>${t(view.phase === "drawn" ? "draw.result" : "draw.rules")}</button>`
-        : html`<${Button} kind=${cls("btn-sm", entered ? "btn-off" : "btn-primary")} disabled=${entered} onPress=${enter}>${t(entered ? "draw.entered" : "draw.enter")}<//>`}
+        : html`<${Button} kind=${cls("btn-sm", entered ? "btn-off" : "btn-primary")} disabled=${entered} onPress=${enter}>${t(entered ? "draw.entered" : `draw.enter.${view.entry === "follow" && shop.follow.on ? "followed" : view.entry}`)}<//>`}
     </div>
   </section>`;
 }

@@ -1,4 +1,4 @@
-// Mine: orders, coupons, who I am.
+// Mine: orders, coupons, points, the rooms I follow, who I am.
 import { html, useEffect, useState, cls } from "../shared/dom.js";
 import { t, pick, money, date, said } from "../shared/i18n.js";
 import { viewer } from "../shared/api.js";
@@ -6,6 +6,10 @@ import { Button, Empty, Picture, Spinner } from "../shared/parts.js";
 import { Sheet } from "../shared/dialog.js";
 import { conditions, worth } from "./coupons.js";
 import { StateChip } from "./order.js";
+import { Followed } from "./follow.js";
+import { Points } from "./points.js";
+
+const TABS = { orders: Orders, coupons: Coupons, points: Points, follows: Followed };
 
 export function MineSheet({ shop, tab = "orders", onClose }) {
   const [shown, show] = useState(tab);
@@ -20,9 +24,9 @@ export function MineSheet({ shop, tab = "orders", onClose }) {
   return html`<${Sheet} title=${t("me.title")} onClose=${onClose} cls="sheet-tall">
     <div class="stack">
       <${Who} shop=${shop} />
-      <div class="seg" role="tablist">${["orders", "coupons"].map((one) => html`<button type="button" role="tab" aria-selected=${shown === one} class=${cls(shown === one && "seg-on")} onClick=${() => show(one)}>${t(`${one}.title`)}</button>`)}</div>
+      <div class="seg" role="tablist">${Object.keys(TABS).map((one) => html`<button key=${one} type="button" role="tab" aria-selected=${shown === one} aria-label=${t(`${one}.title`)} class=${cls(shown === one && "seg-on")} onClick=${() => show(one)}>${t(`me.tab.${one}`)}</button>`)}</div>
       ${failed && html`<p class="note note-bad row between" role="alert"><span>${said(failed)}</span><${Button} kind="btn-sm" onPress=${fetch}>${t("retry")}<//></p>`}
-      ${viewer.known && !shop.fetched ? !failed && html`<${Spinner} />` : shown === "orders" ? html`<${Orders} shop=${shop} />` : html`<${Coupons} shop=${shop} />`}
+      ${viewer.known && !shop.fetched ? !failed && html`<${Spinner} />` : html`<${TABS[shown]} key=${shown} shop=${shop} />`}
     </div>
   <//>`;
 }

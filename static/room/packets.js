@@ -68,7 +68,7 @@ export function PacketSheet({ shop, id, onClose }) {
   const mayOpen = offer && offer.open && offer.units > 0 && !share;
   return html`<${Sheet} title=${offer ? pick(offer.view.name) : t("offer.kind.packet")} onClose=${onClose}>
     <div class="stack">
-      ${share && html`<p class="packet-got" role="status"><span>${t("packet.got")}</span><b class="num">${worth(share.currency, share.amount)}</b><span class="small muted">${t(`packet.where.${share.currency}`)}</span></p>`}
+      ${share && html`<p class="packet-got" role="status"><span>${t("packet.got")}</span><b class="num">${worth(share.currency, share.amount)}</b><span class="small muted">${offer?.view.void ? t("coupon.void.why", { why: offer.view.void }) : t(`packet.where.${share.currency}`)}</span></p>`}
       ${mayOpen && (offer.view.packet.word ? html`<${Password} shop=${shop} view=${offer.view} />` : html`<${Button} kind="btn-primary" onPress=${() => shop.taps.claim(offer.view)}>${t("packet.open")}<//>`)}
       ${!mayOpen && html`<${Report} id=${id} over=${!offer?.open || offer.units <= 0} />`}
     </div>

@@ -11,6 +11,7 @@ import { Waits } from "./waits.js";
 import { Packets } from "./packets.js";
 import { Draws } from "./draws.js";
 import { arrive } from "./share.js";
+import { Follow } from "./follow.js";
 import { Teams, linked, teamNews } from "./team.js";
 
 const COMMENTS = 80; // kept on screen; older ones scroll away
@@ -32,6 +33,7 @@ export class Shop extends Listeners {
     this.packets = new Packets(this);
     this.draws = new Draws(this);
     this.teams = new Teams(this);
+    this.follow = new Follow(this);
     this.comments = [];
     this.withdrawn = new Set();
     this.orders = new Map(); // no -> ORDER
@@ -156,6 +158,7 @@ export class Shop extends Listeners {
     this.waits.clear();
     this.packets.clear();
     this.draws.clear();
+    this.follow.clear();
     this.fetched = false;
     this.live.rejoin();
     arrive(this);
@@ -211,8 +214,10 @@ export class Shop extends Listeners {
       this.#later(() => this.fetchCoupons(), 0); // which order holds it comes over HTTP
     } else if (body.t === "waitlist") this.waits.news(body);
     else if (body.t === "packet") this.packets.keep(body);
-    else if (body.t === "prize") this.say(t("draw.yours", { name: pick(body.prize) }));
-    else this.#later(() => this.fetchMine(), Math.random() * 1000); // a kind of news this page does not know yet
+    else if (body.t === "prize") {
+      this.say(t("draw.yours", { name: pick(body.prize) }));
+      if (body.points) this.#later(() => this.packets.fetch(), 0); // the balance
+    } else this.#later(() => this.fetchMine(), Math.random() * 1000); // a kind of news this page does not know yet
     this.draw();
   }
 

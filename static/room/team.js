@@ -6,8 +6,8 @@ import { Bar, Button, Countdown, Empty, Picture, Price, Spinner } from "../share
 import { Sheet } from "../shared/dialog.js";
 import { LinkBox } from "./share.js";
 
-const ON_CARD = 2; // teams; the others are in the buy sheet
-const IN_SHEET = 5; // as many as fit on a phone beside the stores; others are joined by their link
+const ON_CARD = 2; // teams; the others are in the list of all
+const IN_SHEET = 5; // as many as fit on a phone beside the stores; the others are in the list of all
 const LOOK = 3_000; // ms between looks at a team that the room does not show, while somebody looks at it
 const UNDECIDED = new Set(["opening", "filling", "closing"]);
 const LEFT = new Set(["CANCELLED", "REFUNDING", "REFUNDED"]); // orders that hold no seat
@@ -30,6 +30,12 @@ export class Teams {
   /** Of an offer, newest first, with a seat and time left. */
   joinable(offer) {
     return (this.board(offer)?.open || []).filter((one) => canJoin(one, this.shop.live.now()));
+  }
+
+  /** How many have a seat, as the room was told: those whose clock has just run out are still among them. */
+  open(offer) {
+    const board = this.board(offer);
+    return board ? board.filling - board.full : 0;
   }
 
   /** A team that the room shows now. */
@@ -65,7 +71,7 @@ export class Teams {
   }
 }
 
-const canJoin = (team, now) => team.state === "filling" && team.left > 0 && team.closes > now;
+export const canJoin = (team, now) => team.state === "filling" && team.left > 0 && team.closes > now;
 
 /** A team as it is now: pushed while the room shows it, else asked for while it is looked at. */
 function useTeam(shop, id, given = null) {
@@ -82,7 +88,7 @@ function useTeam(shop, id, given = null) {
   return team;
 }
 
-function words(team) {
+export function words(team) {
   if (team.state !== "filling") return t(`team.${team.state}`, { n: team.held });
   return team.left > 0 ? t("team.left", { n: team.left }) : t("team.full", { n: team.held });
 }
@@ -111,7 +117,7 @@ export function TeamCard({ shop, button }) {
       <span class="group-price"><${Price} fen=${view.fen} was=${view.list_fen} /></span></div>
     <ul class="team-rows">${mine ? row(team, t("team.mine"), () => shop.open("order", { no: mine.no }))
       : shop.teams.joinable(view.id).slice(0, ON_CARD).map((one) => row(one, t("team.join"), () => shop.open("team", { id: one.id })))}</ul>
-    <div class="row between"><p class="group-next">${board && board.filling + board.made > 0 ? t("team.sums", board) : t("team.first")}${view.closes && html` · <${Countdown} until=${view.closes} skew=${shop.live.skew} />`}</p>${!mine && button(offer)}</div>
+    <div class="row between"><p class="group-next">${board && board.filling + board.made > 0 ? t("team.sums", board) : t("team.first")}${!mine && shop.teams.open(view.id) > ON_CARD && html` <button type="button" class="link-btn" onClick=${() => shop.open("teams", { id: view.id })}>${t("teams.all")}</button>`}${view.closes && html` · <${Countdown} until=${view.closes} skew=${shop.live.skew} />`}</p>${!mine && button(offer)}</div>
   </section>`;
 }
 
@@ -162,6 +168,7 @@ export function TeamChoice({ shop, view, chosen, onChoose, busy }) {
     <span class="grow">${text}</span>${closes && html`<span class="small"><${Countdown} until=${closes} skew=${shop.live.skew} /></span>`}</label>`;
   return html`<fieldset class="stores" disabled=${busy}><legend class="field-label">${t("team.which")}</legend>
     ${row(null, t("team.open"), null)}${rows.map((one) => row(one.id, `${t("team.no", one)} · ${words(one)}`, one.closes))}
+    ${shop.teams.open(view.id) > IN_SHEET && html`<button type="button" class="link-btn" onClick=${() => shop.open("teams", { id: view.id, onPick: onChoose })}>${t("teams.all")}</button>`}
     <p class="small muted">${t("team.terms", view.team)} ${t("team.explain")}</p></fieldset>`;
 }
 

@@ -76,9 +76,11 @@ async def test_an_open_draw_keeps_its_seed_secret(doors: Doors, host: str) -> No
         ("packets", {"least": 101}, "sum"), ("packets", {"currency": "cash"}, "currency"), ("packets", {"threshold": 10}, "threshold"),
         ("packets", {"word": "加微信"}, "word"), ("packets", {"word": "长" * 21}, "word"), ("packets", {"minutes": 1_441}, "minutes"),
         ("packets", {"extra": 1}, "extra"),
-        ("draws", {"winners": 0}, "winners"), ("draws", {"winners": 101}, "winners"), ("draws", {"entry": "follow"}, "entry"),
+        ("draws", {"winners": 0}, "winners"), ("draws", {"winners": 101}, "winners"), ("draws", {"entry": "raffle"}, "entry"),
+        ("draws", {"entry": "follow"}, "word"),
         ("draws", {"word": ""}, "word"), ("draws", {"word": "代付"}, "word"), ("draws", {"entry": "order"}, "word"),
         ("draws", {"minutes": None}, "minutes"), ("draws", {"prize_en": " "}, "prize_en"), ("draws", {"off": 100}, "prize_zh"),
+        ("draws", {"points": 5}, "points"), ("draws", {"points": -1}, "points"),
     ],
 )  # fmt: skip
 async def test_what_is_not_sound_is_refused_by_field_and_changes_nothing(

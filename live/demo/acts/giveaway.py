@@ -1,4 +1,5 @@
-"""The giveaways: a red packet that many want, one with a password, and a draw that is checked as anybody can check it."""
+"""The giveaways: a red packet that many want, one with a password, a draw that is checked as anybody can check it,
+and one of points among those who follow the room."""
 
 from __future__ import annotations
 
@@ -7,14 +8,16 @@ from live.promotions.draw.rules import proof_fault, ticket
 
 POINTS, SHARES, HANDS = 1_000, 20, 30  # more hands than shares
 WORD = "新品上市"
+PRIZE = 50  # points
 ENTER, ENTRANTS, WINNERS = "抽我 / pick me", 12, 3
 
 
 async def play(stage: Stage) -> None:
-    """Both, one after the other."""
+    """All, one after the other."""
     await _packet(stage)
     await _password(stage)
     await _draw(stage)
+    await _follow(stage)
 
 
 async def _packet(stage: Stage) -> None:
@@ -56,3 +59,25 @@ async def _draw(stage: Stage) -> None:
     stage.same(proof_fault(proof, committed), None, "the proof of the draw")
     stage.same(proof["tickets"], sorted(ticket(committed, viewer.sub) for viewer in people), "who was in it")
     stage.same(len(proof["winners"]), WINNERS, "winners")
+
+
+async def _follow(stage: Stage) -> None:
+    await stage.step(f"{ENTRANTS} follow the room and take part, one stops following; {WINNERS} have {PRIZE} points each")
+    people = stage.people[:ENTRANTS]
+    before = sum(await together(viewer.points() for viewer in people))
+    draw, committed = await stage.host.open_draw_of_points(PRIZE, winners=WINNERS, minutes=5)
+    await stage.all_see(lambda mirror: mirror.heard("draw.opened", draw=draw), "the draw", people)
+    entered = await together(viewer.enter_draw(draw) for viewer in (*people, *people))  # each presses twice
+    stage.check(all(entered), "everybody who pressed to be in")
+    gone = people[0]
+    await gone.follow(False)
+    await stage.all_see(lambda mirror: (mirror.value("follows") or {}).get("followers") == ENTRANTS - 1, "how many follow")
+    await stage.host.close_draw(draw)
+    await stage.all_see(lambda mirror: mirror.heard("draw.done", draw=draw), "the winners", people)
+    proof = await stage.doors.get(f"/v1/draws/{draw}/proof")
+    stage.same(proof_fault(proof, committed), None, "the proof of the draw")
+    stage.same(proof["tickets"], sorted(ticket(committed, viewer.sub) for viewer in people[1:]), "who was in it")
+    after = sum(await together(viewer.points() for viewer in people))
+    stage.same(after - before, WINNERS * PRIZE, "points in the books")
+    with stage.refused("ended", "a press after the draw"):
+        await gone.enter_draw(draw)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -13,6 +14,7 @@ from live.protocol.events import PartiesView, PartyView
 from live.protocol.events import view as on_the_wire
 
 SHOWN = 6  # every viewer is sent them with every change; a buyer looks at five, others are found by their link
+PAGE = 20  # teams in the list of all
 Board = tuple[int, dict[str, Any]]  # version and value of the state key `teams:<offer>`
 
 
@@ -28,6 +30,15 @@ async def board(session: AsyncSession | AsyncConnection, offer_id: int) -> Board
     row = (await session.execute(_BOARD, {"o": offer_id, "n": SHOWN})).mappings().one()
     sums = {name: row[name] for name in ("filling", "full", "made", "failed", "paid", "held")}
     return int(row["version"]), on_the_wire(PartiesView(**sums, open=[_view(one) for one in row["open"]]))
+
+
+async def joinable(session: AsyncSession, offer_id: int, before: int | None, now: datetime) -> dict[str, Any]:
+    """Teams of an offer with a seat and time left, newest first: `{joinable: how many, teams: [a page of them], next}`. `before`: the page
+    of those with a lower id; `next`: what to give for the following page, None after the last."""
+    values = {"o": offer_id, "now": now, "before": before, "n": PAGE + 1}
+    total, rows = (await session.execute(_JOINABLE, values)).one()
+    teams = [on_the_wire(_view(row)) for row in rows[:PAGE]]
+    return {"joinable": total, "teams": teams, "next": teams[-1]["id"] if len(rows) > PAGE else None}
 
 
 async def boards(connection: AsyncConnection, room_id: str) -> dict[str, Board]:
@@ -51,3 +62,7 @@ _BOARD = text(f"""SELECT count(*) FILTER (WHERE state IN ('filling','closing')) 
   coalesce(sum(version), 0)::bigint AS version,
   (SELECT coalesce(json_agg(p), '[]') FROM ({_PARTY} WHERE offer_id = :o AND state IN ('filling','closing')
   ORDER BY state = 'filling' AND held + paid < size DESC, id DESC LIMIT :n) p) AS open FROM party WHERE offer_id = :o""")
+_JOINABLE = text(f"""WITH found AS (SELECT id FROM party
+  WHERE offer_id = :o AND state = 'filling' AND held + paid < size AND closes_at > :now)
+  SELECT (SELECT count(*) FROM found), (SELECT coalesce(json_agg(p ORDER BY p.id DESC), '[]') FROM ({_PARTY} WHERE id IN (
+    SELECT id FROM found WHERE CAST(:before AS bigint) IS NULL OR id < :before ORDER BY id DESC LIMIT :n)) p)""")

@@ -1,4 +1,4 @@
-"""A batch of coupons taken back by its host.
+"""A batch of coupons taken back by its host; what a red packet gave in coupons is a batch too.
 
 Nobody claims from it any more, and what was claimed and not used is void at once: `lock` and `choice` ask for the batch. The grants
 themselves are marked a sweep at a time, however many there are, and their holders told why. What an order holds stays with that order; if
@@ -30,14 +30,14 @@ LATE = timedelta(minutes=10)  # after a void the ledger may still book what the 
 async def void_coupon(session: AsyncSession, offer_id: int, reason: str, staff: int | None, now: datetime) -> Offer:
     """Take a batch back, for a reason its holders read. Refusal(NOT_FOUND), or (STATE) when it is void already."""
     offer = await lock_offer(session, offer_id)
-    if offer.kind != "coupon":
+    if offer.kind != "coupon" and offer.terms.get("currency") != "coupon":
         raise Refusal(Code.NOT_FOUND, what="coupon")
     if await session.get(CouponVoid, offer_id) is not None:
         raise Refusal(Code.STATE, state="void")
     session.add(CouponVoid(offer_id=offer_id, reason=reason, by_staff=staff, at=now))
     await session.flush()
     if offer.phase == "open":
-        await end_kind(session, offer_id, "coupon", now, void=reason)
+        await end_kind(session, offer_id, offer.kind, now, void=reason)
     else:
         key = f"offer:{offer_id}"
         card = await outbox.room_state(session, offer.room_id, key)

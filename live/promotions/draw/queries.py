@@ -5,7 +5,7 @@ Comments, mutes and orders are read by name of the table: they are higher nouns 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,10 +17,10 @@ from live.promotions.draw.tables import Draw, DrawEntry
 from live.protocol.codes import Code, Refusal
 
 
-async def draw(session: AsyncSession, draw_id: int, lock: bool = False) -> Draw:
-    """One draw. Refusal(NOT_FOUND)."""
+async def draw(session: AsyncSession, draw_id: int, lock: Literal["", "share", "update"] = "") -> Draw:
+    """One draw. `share`: it is neither closed nor drawn until this transaction ends. Refusal(NOT_FOUND)."""
     query = select(Draw).where(col(Draw.id) == draw_id)
-    found = (await session.execute(query.with_for_update() if lock else query)).scalar_one_or_none()
+    found = (await session.execute(query.with_for_update(read=lock == "share") if lock else query)).scalar_one_or_none()
     if found is None:
         raise Refusal(Code.NOT_FOUND, what="draw")
     return found
@@ -30,11 +30,10 @@ async def entrants(session: AsyncSession, found: Draw, person: str | None = None
     """Who has entered, once each; only this person when one is named.
 
     Known people only: a guest could enter with every browser, and nobody could tell them that they won. Staff comment under another kind
-    of id. Not in it: who is muted, whose comment was withdrawn, whose order was cancelled or goes back.
+    of id. Not in it: who is muted, whose comment was withdrawn, whose order was cancelled or goes back, who follows no more.
     """
-    values = {"r": found.room_id, "opens": found.opens_at, "closes": found.closes_at, "word": found.word, "p": person}
-    query = _BY_COMMENT if found.entry == "comment" else _BY_ORDER
-    return [str(who) for who in (await session.execute(text(query), values)).scalars()]
+    values = {"d": found.id, "r": found.room_id, "opens": found.opens_at, "closes": found.closes_at, "word": found.word, "p": person}
+    return [str(who) for who in (await session.execute(text(_ENTERED[found.entry]), values)).scalars()]
 
 
 async def of_person(session: AsyncSession, draw_id: int, person: str) -> dict[str, Any]:
@@ -72,3 +71,7 @@ _BY_COMMENT = """SELECT DISTINCT c.who FROM comment c WHERE c.room_id = :r AND c
   AND c.said_at >= :opens AND c.said_at < :closes AND strpos(lower(c.text), lower(:word)) > 0""" + _ALLOWED.format(who="c.who")
 _BY_ORDER = """SELECT DISTINCT o.person FROM orders o WHERE o.room_id = :r AND o.paid_at >= :opens AND o.paid_at < :closes
   AND o.state NOT IN ('CLOSING', 'CANCELLED', 'REFUNDING', 'REFUNDED')""" + _ALLOWED.format(who="o.person")
+# A press is only written while the draw is open, under its lock: its moment is another machine's clock, and decides nothing.
+_BY_FOLLOW = """SELECT e.person FROM draw_press e JOIN follow f ON f.person = e.person AND f.room_id = :r AND f.following
+  WHERE e.draw_id = :d""" + _ALLOWED.format(who="e.person")
+_ENTERED = {"comment": _BY_COMMENT, "order": _BY_ORDER, "follow": _BY_FOLLOW}

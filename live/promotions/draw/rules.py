@@ -17,21 +17,22 @@ from typing import Any
 
 Fault = tuple[str, str]
 
-ENTRIES = ("comment", "order")
+ENTRIES = ("comment", "order", "follow")
 MOST_WINNERS = 100  # their names travel to every screen in one event
+MOST_POINTS = 1_000_000  # of one prize: above it a digit was typed twice
 MOST_WORD = 20  # characters people will type on a phone
 TICKET = 32  # hex digits
 
 
 def terms_fault(winners: int, entry: str, word: str) -> Fault | None:
-    """`entry`: by a comment that contains `word`, or by an order of this room that is paid for."""
+    """`entry`: by a comment that contains `word`, by an order of this room that is paid for, or by a press that follows the room."""
     if not 1 <= winners <= MOST_WINNERS:
         return ("winners", f"must be 1 to {MOST_WINNERS}")
     if entry not in ENTRIES:
-        return ("entry", "must be comment or order")
+        return ("entry", "must be comment, order or follow")
     if entry == "comment" and not 1 <= len(word) <= MOST_WORD:
         return ("word", f"must be 1 to {MOST_WORD} characters")
-    if entry == "order" and word:
+    if entry != "comment" and word:
         return ("word", "is for entry by comment")
     return None
 

@@ -9,13 +9,15 @@ from live.infra.columns import Moment, big, big_or_none, identity, moment, momen
 
 
 class Draw(SQLModel, table=True):
-    """`winners` prizes, each what the names say; a coupon of `off` fen from orders of `threshold` fen on when `off` is above 0."""
+    """`winners` prizes, each what the names say; a coupon of `off` fen from orders of `threshold` fen on
+    when `off` is above 0, or so many `points`."""
 
     __tablename__ = "draw"
     __table_args__ = (
         CheckConstraint("phase IN ('open','drawn')", name="phase"),
-        CheckConstraint("entry IN ('comment','order')", name="entry"),
+        CheckConstraint("entry IN ('comment','order','follow')", name="entry"),
         CheckConstraint("winners > 0", name="winners"),
+        CheckConstraint("points >= 0 AND (points = 0 OR off = 0)", name="prize"),
         CheckConstraint("(phase = 'drawn') = (drawn_at IS NOT NULL)", name="drawn"),
     )
 
@@ -26,6 +28,7 @@ class Draw(SQLModel, table=True):
     prize_en: str = words()
     off: int = big(0)
     threshold: int = big(0)
+    points: int = big(0)
     winners: int = big()
     entry: str = words()
     word: str = words("")
@@ -34,6 +37,16 @@ class Draw(SQLModel, table=True):
     opens_at: Moment = moment()
     closes_at: Moment = moment()
     drawn_at: Moment | None = moment_or_none()
+
+
+class DrawPress(SQLModel, table=True):
+    """Who pressed "follow and take part" while the draw was open. They are in it if they still follow when it is drawn."""
+
+    __tablename__ = "draw_press"
+
+    draw_id: int = big(foreign_key="draw.id", primary_key=True)
+    person: str = words(primary_key=True)
+    at: Moment = moment()
 
 
 class DrawEntry(SQLModel, table=True):

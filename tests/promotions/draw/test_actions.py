@@ -163,8 +163,10 @@ async def test_a_draw_nobody_entered_ends_without_winners(database: Database) ->
 @pytest.mark.parametrize(
     ("changed", "field"),
     [({"winners": 0}, "winners"), ({"winners": 101}, "winners"), ({"word": ""}, "word"), ({"entry": "order"}, "word"),
-     ({"entry": "follow"}, "entry"), ({"minutes": 0}, "minutes"), ({"prize": ("", "")}, "prize_zh"), ({"prize": ("茶", "")}, "prize_en"),
-     ({"off": 100}, "prize_zh"), ({"prize": ("", ""), "off": 500, "threshold": 400}, "off")],
+     ({"entry": "raffle"}, "entry"), ({"minutes": 0}, "minutes"), ({"prize": ("", "")}, "prize_zh"), ({"prize": ("茶", "")}, "prize_en"),
+     ({"off": 100}, "prize_zh"), ({"points": 5}, "points"), ({"prize": ("", ""), "points": 1_000_001}, "points"),
+     ({"prize": ("", ""), "points": 5, "off": 100}, "points"), ({"prize": ("", ""), "points": -5}, "points"),
+     ({"entry": "follow"}, "word"), ({"prize": ("", ""), "off": 500, "threshold": 400}, "off")],
 )  # fmt: skip
 async def test_a_draw_that_is_not_sound_is_refused_by_field_and_changes_nothing(
     database: Database, changed: dict[str, Any], field: str

@@ -79,8 +79,8 @@ def test_another_seed_is_noticed_by_who_wrote_the_commitment_down() -> None:
 
 @pytest.mark.parametrize(
     ("given_", "field"),
-    [((0, "comment", "茶"), "winners"), ((101, "comment", "茶"), "winners"), ((1, "follow", ""), "entry"), ((1, "comment", ""), "word"),
-     ((1, "comment", "茶" * 21), "word"), ((1, "order", "茶"), "word")],
+    [((0, "comment", "茶"), "winners"), ((101, "comment", "茶"), "winners"), ((1, "raffle", ""), "entry"), ((1, "comment", ""), "word"),
+     ((1, "comment", "茶" * 21), "word"), ((1, "order", "茶"), "word"), ((1, "follow", "茶"), "word")],
 )  # fmt: skip
 def test_terms_that_are_not_sound_are_named(given_: tuple[int, str, str], field: str) -> None:
     found = terms_fault(*given_)
