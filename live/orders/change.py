@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -142,7 +143,7 @@ async def units_of(session: AsyncSession, orders: Sequence[Order | Row]) -> dict
     """Units per offer of each order, in the order of offers' ids: those that are seats of a team, and the others."""
     found: dict[str, tuple[dict[int, int], dict[int, int]]] = {order.no: ({}, {}) for order in orders}
     joined = {order.no for order in orders if order.team_id is not None}
-    for no, offer, qty, team in (await session.execute(_UNITS, {"nos": array(found)})).all():
+    for no, offer, qty, team in sorted((await session.execute(_UNITS, {"nos": array(found)})).all(), key=itemgetter(1)):
         units = found[no][0 if team and no in joined else 1]
         units[offer] = units.get(offer, 0) + qty
     return found
@@ -150,7 +151,7 @@ async def units_of(session: AsyncSession, orders: Sequence[Order | Row]) -> dict
 
 _UNITS = text(
     "SELECT order_no, offer_id, qty, EXISTS (SELECT FROM team t WHERE t.offer_id = l.offer_id) FROM order_line l"
-    " WHERE order_no = ANY(CAST(:nos AS text[])) ORDER BY offer_id"
+    " WHERE order_no = ANY(CAST(:nos AS text[]))"  # sorted by us: by the index of offers the server would read all their lines in turn
 )
 
 
