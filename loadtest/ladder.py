@@ -29,9 +29,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from live.infra.db import Database, array, utc_now
 from live.infra.garbage import look_rarely
 from live.orders.actions import payment_arrived, refunds_done
+from live.payments.actions import Paid
 from live.payments.gateway import NoGateway, Notice
 from live.payments.notices import PAID, Notices
-from live.payments.tables import PayAttempt
 from loadtest import processes
 from loadtest.books import opened
 from loadtest.crowd import Crowd
@@ -104,7 +104,7 @@ class Cashier(Notices):
         paper = {"mchid": "", "appid": "", "out_trade_no": f"{no}-1", "trade_state": "SUCCESS", "transaction_id": f"T{no}"}
         self.verdicts[await self.book(Notice(f"N{no}", PAID, paper | {"amount": {"total": fen}}), utc_now())] += 1
 
-    async def _settled(self, session: AsyncSession, attempts: Sequence[PayAttempt], now: datetime) -> Sequence[bool]:
+    async def _settled(self, session: AsyncSession, attempts: Sequence[Paid], now: datetime) -> Sequence[bool]:
         good = await payment_arrived(session, attempts, now)
         self._moment = time.monotonic()
         return good

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import orjson
 import psycopg
-from sqlalchemy import DateTime
+from sqlalchemy import DateTime, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlmodel import SQLModel
 
@@ -55,6 +55,16 @@ async def driver(connection: AsyncConnection) -> psycopg.AsyncConnection[Any]:
     return cast("psycopg.AsyncConnection[Any]", (await connection.get_raw_connection()).driver_connection)
 
 
+# What keeps a plan from reading a whole table: one made while the tables were small is kept for as long as its session.
+BY_INDEX = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit")
+_BY_INDEX = text("SELECT " + ", ".join(f"set_config('{name}', 'off', true)" for name in BY_INDEX))
+
+
+async def by_index(session: AsyncSession) -> None:
+    """Until this transaction ends no plan is made that reads a whole table: for statements about a few rows that come for ever."""
+    await session.execute(_BY_INDEX)
+
+
 class Database:
     """An engine and the one way to open a transaction.
 
@@ -67,7 +77,7 @@ class Database:
         # lock_timeout bounds what waits behind a held row.
         options = f"-c idle_in_transaction_session_timeout={idle_ms} -c lock_timeout=8000 -c timezone=UTC"
         if by_index:
-            options += " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off"
+            options += "".join(f" -c {name}=off" for name in BY_INDEX)
         self.engine: AsyncEngine = create_async_engine(
             url, pool_size=pool, max_overflow=0, pool_timeout=10, pool_pre_ping=ping, connect_args={"options": options},
             json_deserializer=orjson.loads,

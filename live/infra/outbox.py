@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlmodel import col
 
-from live.infra.db import driver
+from live.infra.db import array, driver
 from live.infra.tables import Outbox, RoomClock, RoomState
 
 CHANNEL = "outbox"  # NOTIFY channel; the payload is the room
@@ -73,9 +73,7 @@ async def tell_many(
     connection: AsyncConnection | AsyncSession, room_id: str, news: Sequence[tuple[str, str, int, Mapping[str, Any]]]
 ) -> None:
     """Tell many people, in one row that the relay applies: (person, key, version, body) each."""
-    insert = text("INSERT INTO outbox (kind, room_id, payload) VALUES ('own', :r, CAST(:p AS jsonb))")
-    await connection.execute(insert, {"r": room_id, "p": orjson.dumps({"many": news}).decode()})
-    await connection.execute(select(func.pg_notify(CHANNEL, room_id)))
+    await connection.execute(_TOLD, {"r": room_id, "p": orjson.dumps({"many": news}).decode(), "channel": CHANNEL, "said": room_id})
 
 
 async def own_many(connection: AsyncConnection, room_id: str, news: Sequence[News]) -> int:
@@ -96,10 +94,19 @@ _MANY = "INSERT INTO outbox (kind, room_id, payload) VALUES ('own', %s, CAST(%s 
 
 async def count(connection: AsyncConnection | AsyncSession, room_id: str, key: str, version: int, value: Mapping[str, Any]) -> None:
     """A state key whose version was taken under its own row (a team's bar); the newest wins."""
-    insert = text("INSERT INTO outbox (kind, room_id, key, payload) VALUES ('count', :r, :k, CAST(:p AS jsonb))")
     payload = orjson.dumps({"version": version, "value": dict(value)}).decode()
-    await connection.execute(insert, {"r": room_id, "k": key, "p": payload})
-    await connection.execute(select(func.pg_notify(CHANNEL, room_id)))
+    await connection.execute(_COUNTED, {"r": room_id, "k": key, "p": payload, "channel": CHANNEL, "said": room_id})
+
+
+_NOTIFIED = "WITH put AS ({}) SELECT pg_notify(:channel, :said)"  # one round trip; the row is written although nothing reads it
+_TOLD = text(_NOTIFIED.format("INSERT INTO outbox (kind, room_id, payload) VALUES ('own', :r, CAST(:p AS jsonb))"))
+_COUNTED = text(_NOTIFIED.format("INSERT INTO outbox (kind, room_id, key, payload) VALUES ('count', :r, :k, CAST(:p AS jsonb))"))
+_JOBS = text(
+    _NOTIFIED.format(
+        "INSERT INTO outbox (kind, topic, key, payload) SELECT 'job', :t, k, CAST(p AS jsonb)"
+        " FROM unnest(CAST(:keys AS text[]), CAST(:payloads AS text[])) WITH ORDINALITY AS t(k, p, n) ORDER BY n"
+    )
+)
 
 
 def newest(rows: Sequence[Any]) -> tuple[list[Any], list[int]]:
@@ -150,9 +157,8 @@ _JOB = text(
 
 async def jobs(session: AsyncSession, topic: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
     """Many rows of a topic (key, payload) at once: one notice for all of them."""
-    session.add_all(Outbox(kind="job", topic=topic, key=key, payload=dict(payload)) for key, payload in rows)
-    await session.flush()
-    await session.execute(select(func.pg_notify(CHANNEL, f"job:{topic}:")))
+    keys, payloads = array(key for key, _ in rows), array(orjson.dumps(dict(payload)).decode() for _, payload in rows)
+    await session.execute(_JOBS, {"t": topic, "keys": keys, "payloads": payloads, "channel": CHANNEL, "said": f"job:{topic}:"})
 
 
 async def claim(session: AsyncSession, topic: str, key: str | None = None, limit: int = 200) -> list[Outbox]:

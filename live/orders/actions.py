@@ -18,11 +18,11 @@ from live.infra.db import Database
 from live.orders import rules
 from live.orders.attribution import freeze
 from live.orders.basket import basket_of
-from live.orders.change import hand_over, lines_of, locked, locked_all, move, return_goods, tell, tell_all, units_of, with_coupons
+from live.orders.change import Row, hand_over, lines_of, locked, move, return_goods, rows_of, tell, tell_all, units_of, write
 from live.orders.queries import refund_open, with_open_attempts
 from live.orders.refunds import ask_refund, decline_refund, grant_refund, refunds_done, settle_group, settle_team
 from live.orders.tables import Order
-from live.payments.actions import close_attempts, create_attempt, send_attempt
+from live.payments.actions import Paid, close_attempts, create_attempt, send_attempt
 from live.payments.exceptions import quarantined
 from live.payments.gateway import Gateway
 from live.payments.rules import OPEN_ATTEMPT
@@ -95,31 +95,33 @@ async def _put_coupon(session: AsyncSession, order: Order, coupon: int | None, n
     order.grant_id = coupon
 
 
-async def payment_arrived(session: AsyncSession, attempts: Sequence[PayAttempt], now: datetime) -> list[bool]:
+async def payment_arrived(session: AsyncSession, attempts: Sequence[Paid], now: datetime) -> list[bool]:
     """The provider has the money of these attempts, each of another order. Of each: True, it pays the order; False, that is paid, given
     up or costs other money. What many wait for (a team's row, a room's news) is locked and written once for all of them."""
-    orders = await locked_all(session, [attempt.order_no for attempt in attempts])
-    paid: list[Order] = []
+    orders = await rows_of(session, [attempt.order_no for attempt in attempts])
+    paid: list[Row] = []
     for attempt in attempts:
         order = orders[attempt.order_no]
         if order.state in rules.UNPAID and attempt.fen == order.fen - order.discount:
             move(order, "PAID")
             order.paid_at = attempt.paid_at or now
             paid.append(order)
-    with session.no_autoflush:  # each order is written once
-        await freeze(session, paid)
-        for order in with_coupons(paid):
-            await coupons.use(session, order.no)
-        for order in paid:
-            move(order, "ALLOCATED" if order.team_id is None and order.party_id is None else "GROUP_WAIT")
+    if not paid:
+        return [False] * len(attempts)
+    await freeze(session, paid)
+    if discounted := [order.no for order in paid if order.grant_id is not None]:
+        await coupons.use(session, *discounted)
+    for order in paid:
+        move(order, "ALLOCATED" if order.team_id is None and order.party_id is None else "GROUP_WAIT")
     await tell_all(session, paid)
+    await write(session, paid)  # once each
     await hand_over(session, [order for order in paid if order.state == "ALLOCATED"])
     await _take_seats(session, [order for order in paid if order.state == "GROUP_WAIT"], now)
     pays = {order.no for order in paid}
     return [attempt.order_no in pays for attempt in attempts]
 
 
-async def _take_seats(session: AsyncSession, orders: Sequence[Order], now: datetime) -> None:
+async def _take_seats(session: AsyncSession, orders: Sequence[Row], now: datetime) -> None:
     """Teams before small teams, each in the order of their ids, as the till locks them."""
     units = await units_of(session, orders) if orders else {}
     seats: dict[int, list[int]] = {}

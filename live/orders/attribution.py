@@ -14,13 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from live.offers.tables import Offer, Team
+from live.orders.change import Row
 from live.orders.tables import Order
 from live.people.sharing import queries, rules
 
 TOP = 20  # sharers a host is shown
 
 
-async def freeze(session: AsyncSession, orders: Sequence[Order]) -> None:
+async def freeze(session: AsyncSession, orders: Sequence[Order | Row]) -> None:
     """Write it, in the payment's transaction; a read for all of them, two if there are orders of groups."""
     new = [order for order in orders if not order.attribution]
     brought = await queries.brought_by(session, [(order.person, order.created_at) for order in new])

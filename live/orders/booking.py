@@ -15,6 +15,7 @@ from live.infra.db import driver, epoch_ms
 from live.offers.rules import Booked, Intent, OfferFacts
 from live.offers.till import Sold
 from live.orders import rules
+from live.orders.change import body
 
 # Rows travel as one JSON document: in an array of texts the driver escapes every element by itself, most of the time of a batch.
 _ORDERS = (
@@ -142,12 +143,8 @@ def _body(no: str, fen: int, until_ms: int) -> dict[str, Any]:
 
 
 def _news(order: Mapping[str, Any], until_ms: int) -> outbox.News:
-    """As `view(OrderView(…))` has it, which a batch of hundreds cannot wait for."""
-    body = {
-        "t": "order", "no": order["no"], "version": 1, "state": "AWAIT_PAY", "fen": order["fen"],
-        "pay_until": until_ms, "refunded": 0,
-    }  # fmt: skip
-    return order["person"], "order:" + order["no"], 1, orjson.dumps(body)
+    told = body(order["no"], 1, "AWAIT_PAY", order["fen"], until_ms)
+    return order["person"], "order:" + order["no"], 1, orjson.dumps(told)
 
 
 def _json(rows: Sequence[Mapping[str, Any]]) -> str:

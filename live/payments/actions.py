@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from live.infra.db import Database
+from live.infra.db import Database, array, by_index
 from live.payments import rules
 from live.payments.exceptions import drift, heal
 from live.payments.gateway import Closing, Gateway, Payment
@@ -24,12 +25,21 @@ from live.payments.tables import PayAttempt
 from live.protocol.codes import Code, Refusal
 
 __all__ = [
-    "OnRefunded", "OnSettled", "approve", "ask_provider", "close_attempts", "create_attempt", "decline", "open_refund", "open_refunds",
-    "send_attempt", "send_refunds", "settle_attempt",
+    "OnRefunded", "OnSettled", "Paid", "approve", "ask_provider", "close_attempts", "create_attempt", "decline", "open_refund",
+    "open_refunds", "send_attempt", "send_refunds", "settle_attempt",
 ]  # fmt: skip
 
-# Of each attempt, all of different orders: whether it pays its order.
-OnSettled = Callable[[AsyncSession, Sequence[PayAttempt], datetime], Awaitable[Sequence[bool]]]
+
+class Paid(NamedTuple):
+    """An attempt whose money the provider has."""
+
+    order_no: str
+    fen: int
+    paid_at: datetime
+
+
+# Of each, all of different orders: whether it pays its order.
+OnSettled = Callable[[AsyncSession, Sequence[Paid], datetime], Awaitable[Sequence[bool]]]
 
 
 async def create_attempt(session: AsyncSession, *, order_no: str, fen: int, payer: str, expires_at: datetime, now: datetime) -> PayAttempt:
@@ -86,6 +96,7 @@ async def send_attempt(db: Database, gateway: Gateway, attempt_id: int, descript
 
 async def settle_attempt(session: AsyncSession, out_trade_no: str, payment: Payment, on_settled: OnSettled, now: datetime) -> str:
     """Book what the provider says of an attempt; see `settle_attempts`."""
+    await by_index(session)
     return (await settle_attempts(session, [(out_trade_no, payment)], on_settled, now))[0]
 
 
@@ -106,7 +117,7 @@ async def settle_attempts(
     Different orders are settled together; several payments of one order one after the other.
     """
     verdicts = ["unknown"] * len(told)
-    attempts = await lock_attempts(session, [number for number, _ in told])
+    attempts = await _locked(session, [number for number, _ in told])
     taken = await _taken(session, [payment.transaction_id for _, payment in told])
     rounds: list[dict[str, int]] = []  # of each the orders, and where in `told` their payment stands
     for place, (number, payment) in enumerate(told):
@@ -120,7 +131,7 @@ async def settle_attempts(
         free[order] = place
     winners = {attempt.order_no for attempt in attempts.values() if attempt.winner}
     for one in rounds:
-        money: list[tuple[int, PayAttempt]] = []
+        money: list[tuple[int, _Attempt]] = []
         for place in one.values():
             number, payment = told[place]
             verdict = await _without_money(session, attempts[number], payment, taken, now)
@@ -132,7 +143,20 @@ async def settle_attempts(
     return verdicts
 
 
-async def _without_money(session: AsyncSession, attempt: PayAttempt, payment: Payment, taken: set[str], now: datetime) -> str | None:
+@dataclass(slots=True)
+class _Attempt:
+    """An attempt's row while it is locked: hundreds are settled together, and objects of the mapper would be most of their time."""
+
+    id: int
+    order_no: str
+    out_trade_no: str
+    fen: int
+    state: str
+    winner: bool
+    transaction_id: str | None
+
+
+async def _without_money(session: AsyncSession, attempt: _Attempt, payment: Payment, taken: set[str], now: datetime) -> str | None:
     """The verdict where no money is to be booked; None: there is, and its transaction is `taken` from here on."""
     if attempt.state == "SUCCEEDED":
         other = payment.state == "SUCCESS" and payment.transaction_id != attempt.transaction_id
@@ -148,22 +172,27 @@ async def _without_money(session: AsyncSession, attempt: PayAttempt, payment: Pa
 
 
 async def _settle(
-    session: AsyncSession, money: Sequence[tuple[int, PayAttempt]], told: Sequence[tuple[str, Payment]], winners: set[str],
+    session: AsyncSession, money: Sequence[tuple[int, _Attempt]], told: Sequence[tuple[str, Payment]], winners: set[str],
     on_settled: OnSettled, now: datetime,
 ) -> list[tuple[int, str]]:  # fmt: skip
     """Book money that came, one payment an order; `winners`: orders that are paid. Returns places in `told` and their verdicts."""
-    first: list[PayAttempt] = []
+    if not money:
+        return []
+    first, moments = list[Paid](), list[str]()
     for place, attempt in money:
         payment = told[place][1]
-        attempt.state = "SUCCEEDED"
-        attempt.transaction_id = payment.transaction_id
-        attempt.paid_at = payment.paid_at or now
-        if attempt.order_no not in winners:
-            attempt.winner = True
-            first.append(attempt)
-    await session.flush()  # before the orders hear of it: they may open a refund at once
+        attempt.state, attempt.transaction_id, attempt.winner = "SUCCEEDED", payment.transaction_id, attempt.order_no not in winners
+        at = payment.paid_at or now
+        moments.append(at.isoformat())
+        if attempt.winner:
+            first.append(Paid(attempt.order_no, attempt.fen, at))
+    succeeded = {
+        "ids": array(attempt.id for _, attempt in money), "winners": array("t" if attempt.winner else "f" for _, attempt in money),
+        "transactions": array(str(attempt.transaction_id) for _, attempt in money), "moments": array(moments),
+    }  # fmt: skip
+    await session.execute(_SUCCEEDED, succeeded)  # before the orders hear of it: they may open a refund at once
     good = await on_settled(session, first, now) if first else []
-    paid = {attempt.order_no: pays for attempt, pays in zip(first, good, strict=True)}
+    paid = {one.order_no: pays for one, pays in zip(first, good, strict=True)}
     verdicts = []
     for place, attempt in money:
         verdict = "loser" if attempt.order_no not in paid else "paid" if paid[attempt.order_no] else "late"
@@ -172,10 +201,18 @@ async def _settle(
             winners.add(attempt.order_no)
             continue
         attempt.winner = False
+        row = await session.get_one(PayAttempt, attempt.id, populate_existing=True)
+        row.winner = False
         await session.flush()
-        await refund_attempt(session, attempt, verdict, now)
-    await session.flush()
+        await refund_attempt(session, row, verdict, now)
     return verdicts
+
+
+_SUCCEEDED = text(
+    "UPDATE pay_attempt a SET state = 'SUCCEEDED', winner = t.winner, transaction_id = t.transaction_id, paid_at = t.at"
+    " FROM unnest(CAST(:ids AS bigint[]), CAST(:winners AS boolean[]), CAST(:transactions AS text[]), CAST(:moments AS timestamptz[]))"
+    " AS t(id, winner, transaction_id, at) WHERE a.id = t.id"
+)
 
 
 async def ask_provider(db: Database, gateway: Gateway, order_no: str, on_settled: OnSettled, now: datetime) -> str:
@@ -210,20 +247,30 @@ async def close_attempts(db: Database, gateway: Gateway, order_no: str, on_settl
 
 
 async def lock_attempts(session: AsyncSession, numbers: Sequence[str]) -> dict[str, PayAttempt]:
+    """As `_locked`, for whoever decides about one of them."""
+    locked = await _locked(session, numbers)
+    return {number: await session.get_one(PayAttempt, one.id, populate_existing=True) for number, one in locked.items()}
+
+
+async def _locked(session: AsyncSession, numbers: Sequence[str]) -> dict[str, _Attempt]:
     """These attempts and all others of their orders, by out_trade_no; locked in id order."""
-    owners = select(col(PayAttempt.order_no)).where(col(PayAttempt.out_trade_no).in_(numbers))
-    query = select(PayAttempt).where(col(PayAttempt.order_no).in_(owners)).order_by(col(PayAttempt.id)).with_for_update()
-    rows = (await session.execute(query.execution_options(populate_existing=True))).scalars()
-    return {row.out_trade_no: row for row in rows}
+    rows = (await session.execute(_LOCKED, {"numbers": array(numbers)})).all()
+    return {row[2]: _Attempt(*row) for row in rows}
 
 
 async def _taken(session: AsyncSession, transactions: Sequence[str | None]) -> set[str]:
     """Those that are in the books. Looked at under the locks of the attempts that name them; the unique key is the backstop."""
-    query = select(col(PayAttempt.transaction_id)).where(col(PayAttempt.transaction_id).in_([one for one in transactions if one]))
-    return {str(one) for one in (await session.execute(query)).scalars()}
+    return set((await session.execute(_TAKEN, {"transactions": array(one for one in transactions if one)})).scalars())
 
 
-async def _unpaid(session: AsyncSession, attempt: PayAttempt, payment: Payment, now: datetime) -> str:
+_LOCKED = text(
+    "SELECT id, order_no, out_trade_no, fen, state, winner, transaction_id FROM pay_attempt WHERE order_no = ANY"
+    " (ARRAY(SELECT order_no FROM pay_attempt WHERE out_trade_no = ANY(CAST(:numbers AS text[])))) ORDER BY id FOR UPDATE"
+)
+_TAKEN = text("SELECT transaction_id FROM pay_attempt WHERE transaction_id = ANY(CAST(:transactions AS text[]))")
+
+
+async def _unpaid(session: AsyncSession, attempt: _Attempt, payment: Payment, now: datetime) -> str:
     if payment.state == "REFUND":  # paid and sent back, and we know of neither
         return await _drift(session, "refunded_elsewhere", attempt, payment, now)
     if payment.state == "USERPAYING":
@@ -233,7 +280,7 @@ async def _unpaid(session: AsyncSession, attempt: PayAttempt, payment: Payment, 
     following = "CLOSED" if payment.state == "CLOSED" else "FAILED"
     if rules.attempt_may(attempt.state, following):
         attempt.state = following
-        await session.flush()
+        await session.execute(update(PayAttempt).where(col(PayAttempt.id) == attempt.id).values(state=following))
     return "closed"
 
 
@@ -255,7 +302,7 @@ async def _query(db: Database, gateway: Gateway, out_trade_no: str, on_settled: 
         return await settle_asked(session, out_trade_no, payment, on_settled, now)
 
 
-async def _drift(session: AsyncSession, verdict: str, attempt: PayAttempt, payment: Payment, now: datetime) -> str:
+async def _drift(session: AsyncSession, verdict: str, attempt: _Attempt, payment: Payment, now: datetime) -> str:
     expected = {"state": attempt.state, "fen": attempt.fen, "transaction": attempt.transaction_id}
     return await drift(session, verdict, attempt.out_trade_no, now, order_no=attempt.order_no, expected=expected, told=_said(payment))
 

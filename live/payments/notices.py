@@ -21,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from live.infra.db import Database, array
+from live.infra.db import Database, array, by_index
 from live.infra.gather import Gather
 from live.payments.actions import OnSettled, settle_attempts
 from live.payments.exceptions import drift
@@ -86,6 +86,7 @@ class Notices:
             "bodies": array(orjson.dumps(body).decode() for body in bodies),
         }  # fmt: skip
         async with self.db.begin() as session:
+            await by_index(session)
             kept = set((await session.execute(_KEEP, rows | {"now": now})).scalars())
             fresh = [notice for notice in first.values() if notice.id in kept]
             verdicts = dict(zip([notice.id for notice in fresh], await judge(session, fresh, now) if fresh else [], strict=True))

@@ -18,6 +18,7 @@ class PayAttempt(SQLModel, table=True):
         CheckConstraint("state IN ('NEW','SENT','SUCCEEDED','CLOSED','FAILED')", name="state"),
         CheckConstraint("fen > 0", name="fen"),
         Index("uq_pay_attempt_winner", "order_no", unique=True, postgresql_where=text("winner")),
+        {"postgresql_with": {"fillfactor": 70}},  # room to become SENT
     )
 
     id: int | None = identity()
@@ -38,6 +39,7 @@ class PayNotice(SQLModel, table=True):
     """A notice of the provider, kept once by its id."""
 
     __tablename__ = "pay_notice"
+    __table_args__ = {"postgresql_with": {"fillfactor": 50}}
 
     id: str = words(primary_key=True)
     event_type: str = words()

@@ -5,7 +5,7 @@ A grant is always taken after its order's row, and several in one order of ids, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from sqlmodel import col
 
 from live.catalog.queries import active_by_code, category_by_code
 from live.infra import outbox
+from live.infra.db import array
 from live.offers.actions import open_offer
 from live.offers.rules import ANYWHERE
 from live.offers.tables import Offer
@@ -111,11 +112,9 @@ async def unlock(session: AsyncSession, order_no: str, now: datetime) -> None:
         await _let_go(session, grant, now)
 
 
-async def use(session: AsyncSession, order_no: str) -> None:
-    """The order is paid."""
-    grant = await _of(session, order_no)
-    if grant is not None and grant.state == "LOCKED":
-        await _move(session, grant, "USED", order_no)
+async def use(session: AsyncSession, *order_nos: str) -> None:
+    """These orders are paid."""
+    await _tell(session, (await session.execute(_USE, {"nos": array(order_nos)})).all(), "USED")
 
 
 async def give_back(session: AsyncSession, order_no: str, now: datetime) -> None:
@@ -128,19 +127,29 @@ async def give_back(session: AsyncSession, order_no: str, now: datetime) -> None
 async def expire_due(session: AsyncSession, now: datetime, limit: int = 500) -> int:
     """End up to `limit` coupons nobody used in time and tell their holders. Returns how many. What is being locked is left to its order."""
     done = (await session.execute(_EXPIRE, {"now": now, "most": limit})).all()
+    await _tell(session, done, "EXPIRED")
+    return len(done)
+
+
+async def _tell(session: AsyncSession, rows: Sequence[Any], state: str) -> None:
+    """Tell the holders of these (id, room, person, version, offer), in one row for each room."""
     by_room: dict[str, list[tuple[str, str, int, Mapping[str, Any]]]] = {}
-    for grant, room, person, version, offer in done:
-        body = view(GrantView(id=grant, version=version, offer=offer, state="EXPIRED"))
+    for grant, room, person, version, offer in rows:
+        body = view(GrantView(id=grant, version=version, offer=offer, state=state))
         by_room.setdefault(room, []).append((person, f"coupon:{grant}", version, body))
     for room, news in sorted(by_room.items()):
         await outbox.tell_many(session, room, news)
-    return len(done)
 
 
 _EXPIRE = text(
     "WITH due AS (SELECT id FROM coupon_grant"  # not `id IN (…)`: that may be looked up once a row, and ends more than the limit
     " WHERE state = 'CLAIMED' AND valid_until <= :now ORDER BY valid_until LIMIT :most FOR UPDATE SKIP LOCKED)"
     " UPDATE coupon_grant g SET state = 'EXPIRED', version = version + 1 FROM due WHERE g.id = due.id"
+    " RETURNING g.id, g.room_id, g.person, g.version, g.offer_id"
+)
+_USE = text(
+    "WITH locked AS (SELECT id FROM coupon_grant WHERE order_no = ANY(CAST(:nos AS text[])) AND state = 'LOCKED' ORDER BY id FOR UPDATE)"
+    " UPDATE coupon_grant g SET state = 'USED', version = version + 1 FROM locked WHERE g.id = locked.id"
     " RETURNING g.id, g.room_id, g.person, g.version, g.offer_id"
 )
 

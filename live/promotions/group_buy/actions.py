@@ -115,15 +115,16 @@ async def seats_paid(session: AsyncSession, paid: Mapping[int, Sequence[int]], n
 
 def _count_in(team: Team, tiers: Sequence[rules.Tier], paid: Sequence[int]) -> list[int]:
     """Count these payments in; the prices they reach one after the other. Once nobody can join, the bar alone follows the ladder."""
-    falls = []
+    seats, falls = team.paid, []
+    fen = rules.fen_at(tiers, seats)
     for qty in paid:
-        before = rules.fen_at(tiers, team.paid)
-        team.held -= qty
-        team.paid += qty
-        after = rules.fen_at(tiers, team.paid)
-        if after != before and team.state == "filling":
-            falls.append(after)
-    return falls
+        seats += qty
+        before, fen = fen, rules.fen_at(tiers, seats)
+        if fen != before:
+            falls.append(fen)
+    team.held -= seats - team.paid
+    team.paid = seats
+    return falls if team.state == "filling" else []
 
 
 async def close_team(session: AsyncSession, offer_id: int, now: datetime) -> Literal["waiting", "success", "failed"]:
