@@ -155,7 +155,7 @@ SPOKEN = {
     Code.SOLD_OUT: "live/offers/lua/check.lua", Code.NOT_STARTED: "live/offers/lua/check.lua", Code.TEAM_FULL: "live/offers/lua/check.lua",
     Code.WRONG_WORD: "live/offers/lua/check.lua", Code.WATCH_LONGER: "live/offers/lua/check.lua",
     Code.TEAM_CLOSED: "live/offers/parties/rules.py",
-    Code.MUTED: "live/rooms/live.py", Code.BAD_WORDS: "live/rooms/rules.py", Code.EMPTY: "live/rooms/rules.py",
+    Code.BAD_WORDS: "live/rooms/rules.py", Code.EMPTY: "live/rooms/rules.py",
 }  # fmt: skip
 UNSAID = {
     Code.PENDING: "not a refusal: the hub says ok {pending: true}; the pages need its text",

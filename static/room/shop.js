@@ -289,16 +289,9 @@ export class Shop extends Listeners {
     this.sumLikes = 0;
   }
 
-  note(text, tone) {
-    toast(text, tone);
-  }
+  note = toast;
 
   /** Remembers small things of this room on this device. */
-  keepHere(name, value) {
-    keep.set(`live.${name}.${this.id}`, value);
-  }
-
-  keptHere(name) {
-    return keep.get(`live.${name}.${this.id}`);
-  }
+  keepHere = (name, value) => keep.set(`live.${name}.${this.id}`, value);
+  keptHere = (name) => keep.get(`live.${name}.${this.id}`);
 }

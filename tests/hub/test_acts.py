@@ -25,7 +25,10 @@ from live.offers.actions import add_stock, clear_shelf
 from live.offers.parties.queries import board
 from live.offers.waitlist import actions as waitlist
 from live.orders import actions as orders
+from live.orders.unpaid import tell_unpaid
 from live.payments.actions import ask_provider
+from live.people.following.actions import follow
+from live.people.following.queries import counted
 from live.pickup.handoff import handoff
 from live.promotions.coupon.actions import end_coupon
 from live.promotions.coupon.voiding import void_coupon
@@ -233,6 +236,7 @@ async def goods(show: Show, later: datetime) -> int:
     first, second = await show.buy("p:1", offer, 2), await show.buy("p:2", offer)
     await show.tap("p:3", "buy", lines=[{"offer": offer, "qty": 1, "version": 1}], at=["S2"])
     assert "offer.sold_out" in [kind for _, kind, _ in show.viewers["r1/g:1"].of("event")]
+    assert await tell_unpaid(show.db) == 1  # it may come back
     await asyncio.sleep(1.1)  # sold out and back are told once a second at most
     await orders.cancel(show.db, show.provider, "p:1", first, utc_now())
     await show.look()
@@ -319,6 +323,15 @@ async def teams(show: Show) -> None:
     await show.act(end_group, offer.id, utc_now())
 
 
+async def followers(show: Show) -> None:
+    """Somebody follows the room, and the room is told how many do."""
+    await show.act(follow, "r1", "p:1", utc_now())
+    async with show.db.begin() as session:
+        for key, (version, value) in (await counted(session, "r1")).items():
+            await outbox.count(session, "r1", key, version, value)
+    await show.look()
+
+
 async def planned(show: Show) -> None:
     """A sale made for later starts, at another price."""
     opens = utc_now() + timedelta(minutes=1)
@@ -360,6 +373,7 @@ async def test_old_snapshot_and_what_was_told_since_make_the_new_snapshot_for_al
     await coupons(show, offer)
     await groups(show)
     await teams(show)
+    await followers(show)
     await queue(show)
     await planned(show)
     await giveaway(show, later)

@@ -84,11 +84,11 @@ def test_a_token_past_its_end_is_expired_and_the_refresh_door_may_still_read_it(
     [
         "",
         "not.a.token",
-        Tokens("another" * 8).issue("p:7", "viewer", "A", seconds=600),
+        Tokens("another" * 8).issue("p:7", "viewer", "A", seconds=86_400),
         jwt.encode({"sub": "p:7", "exp": 9_999_999_999, "iat": 1, "aud": "socket"}, KEY, algorithm="HS256"),
         jwt.encode({"sub": "p:7", "exp": 9_999_999_999, "iat": 1, "aud": "socket"}, KEY, algorithm="HS512"),
         jwt.encode({"sub": "p:7", "exp": 9_999_999_999, "iat": 1, "aud": "socket"}, None, algorithm="none"),
-        Tokens(KEY).issue("s:1", "owner", "A", seconds=600, audience="session"),
+        Tokens(KEY).issue("s:1", "owner", "A", seconds=86_400, audience="session"),
     ],
     ids=["empty", "no token", "other key", "facts missing", "other algorithm", "unsigned", "cookie as token"],
 )

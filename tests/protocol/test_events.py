@@ -104,5 +104,5 @@ def test_a_view_is_plain_json_with_every_field() -> None:
 
 
 def test_every_state_key_has_a_body_named_by_its_first_word() -> None:
-    assert set(STATE) == {"room", "offer", "left", "team", "teams", "waitlist", "draw"}
+    assert set(STATE) == {"room", "offer", "left", "team", "teams", "waitlist", "draw", "follows"}
     assert view(events.LeftView(left={"S1": 3})) == {"left": {"S1": 3}}

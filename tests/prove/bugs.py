@@ -137,7 +137,7 @@ BUGS = (
         lines=(Code("live.offers.ledger:RoomLedger._book_read", "if drains == self.drains:", "if True:"),)),
     Bug("a full team left to the books' last check",
         lines=(Code("live.offers.parties.booking:Parties.refuses",
-                    "return seat_fault(self.rows.get(intent.team), intent.lines[0].offer, now)", "return None"),)),
+                    "why = self.refused.get(intent.handle)", "return None"),)),
     Bug("a team made by a seat that is only held",
         lines=(Code("live.offers.parties.rules:decide", "if party.paid == party.size:", "if party.held + party.paid == party.size:"),)),
     Bug("who waits served from the end of the line",

@@ -83,7 +83,9 @@ STAFF: dict[tuple[str, str], str] = {
 VIEWERS = {  # doors of a person's bearer token
     ("GET", "/v1/me/orders"), ("GET", "/v1/me/orders/{no}"), ("POST", "/v1/me/orders/{no}/pay"), ("POST", "/v1/me/orders/{no}/cancel"),
     ("POST", "/v1/me/orders/{no}/refund"), ("GET", "/v1/me/coupons"), ("GET", "/v1/me/intents/{room}/{key}"),
-    ("GET", "/v1/me/points"), ("GET", "/v1/me/packets"), ("GET", "/v1/me/draws/{id}"),
+    ("GET", "/v1/me/points"), ("GET", "/v1/me/packets"), ("GET", "/v1/me/draws/{id}"), ("POST", "/v1/draws/{id}/enter"),
+    ("GET", "/v1/rooms/{room}/follow"), ("POST", "/v1/rooms/{room}/follow"), ("POST", "/v1/rooms/{room}/unfollow"),
+    ("GET", "/v1/me/follows"),
     ("GET", "/v1/me/waitlist"), ("POST", "/v1/offers/{id}/waitlist"), ("POST", "/v1/offers/{id}/waitlist/leave"),
     ("GET", "/v1/me/orders/{no}/coupons"),
     ("GET", "/v1/me/shares"), ("POST", "/v1/rooms/{room}/share"), ("POST", "/v1/shares/{token}/open"),
@@ -94,7 +96,7 @@ OPEN = {  # anybody's: logins, what a room shows, pages, what operators ask, WeC
     ("GET", "/v1/offers/{id}/packet"), ("GET", "/v1/draws/{id}/proof"),
     ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/"), ("GET", "/room/{room}"), ("GET", "/console"),
     ("GET", "/console/{room}"), ("GET", "/store"), ("GET", "/hq"), ("GET", "/login"), ("GET", "/favicon.ico"), ("GET", "/media/{path}"),
-    ("GET", "/v1/shares/{token}"), ("GET", "/v1/offers/{id}/teams"), ("GET", "/v1/teams/{id}"),
+    ("GET", "/v1/shares/{token}"), ("GET", "/v1/offers/{id}/teams"), ("GET", "/v1/offers/{id}/teams/open"), ("GET", "/v1/teams/{id}"),
 }  # fmt: skip
 PLACES = {"{room}": "r1", "{id}": "1", "{row}": "1", "{ticket_id}": "1", "{no}": "A1", "{key}": "12345678", "{token}": "t", "{path}": "x"}
 UNSAFE = [door for door in STAFF if door[0] == "POST"]

@@ -43,6 +43,7 @@ def test_arq_sees_every_setting(settings: Settings) -> None:
     assert read["job_deserializer"] is jobs.deserialize
     assert {function.name for function in read["functions"]} == {
         "handoff", "refund", "group_close", "group_settle", "team_settle", "team_show", "ticket_void", "comment_withdraw",
+        "follow_show",
     }  # fmt: skip
     assert {function.max_tries for function in read["functions"]} == {50}
     # + 10 s: how long the job of a killed worker lies still.

@@ -8,7 +8,7 @@ import orjson
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from live.infra import outbox
+from live.infra import outbox, roomlog
 from live.infra.db import Database, utc_now
 from live.infra.keys import room_key
 from live.offers.actions import add_stock
@@ -116,11 +116,8 @@ class Queue:
 
     async def told(self, entry: int) -> list[dict[str, Any]]:
         """What a room's stream of own events says of an entry."""
-        found = []
-        for _, fields in await self.redis.xrange(room_key("r1", "own")):
-            if f'"id":{entry},'.encode() in fields[b"d"] and b'"waitlist"' in fields[b"d"]:
-                found.append(orjson.loads(fields[b"d"]))
-        return found
+        bodies = [body for *_, body in (await roomlog.look(self.redis, "r1", roomlog.Position())).own_entries]
+        return [orjson.loads(body) for body in bodies if f'"id":{entry},'.encode() in body and b'"waitlist"' in body]
 
     async def sound(self) -> bool:
         """Whether the books balance, no alarm was raised and the line counts who stands in it."""
