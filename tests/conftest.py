@@ -41,19 +41,6 @@ DO $$ BEGIN
 END $$""")
 
 
-SLOW = ("test_show.py", "prove/test_prove.py", "prove/test_processes.py", "hub/test_fuzz.py", "loadtest/", "browser/")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first: one that is given out last keeps its worker busy while the other has nothing to do."""
-
-    def place(item: pytest.Item) -> int:
-        path = item.path.relative_to(Path(__file__).parent).as_posix()
-        return next((number for number, start in enumerate(SLOW) if path.startswith(start)), len(SLOW))
-
-    items.sort(key=place)
-
-
 def need(found: object, what: str) -> None:
     """Skip on a user's machine, fail in CI, when a program a user may lack is missing."""
     if not found:
