@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -126,6 +126,15 @@ async def prepare(options: argparse.Namespace, found: House, boss: Owner) -> dic
     return offers
 
 
+async def built(redis: Redis, rooms: Iterable[str]) -> None:
+    """Wait until the ledger has opened every room; what it has not begun yet could not be lost. Raises StageError."""
+    begun = time.monotonic()
+    while not all([await redis.hexists(room_key(room, "meta"), "fence") for room in rooms]):  # type: ignore[misc]
+        if time.monotonic() - begun > PATIENCE:
+            raise StageError(f"no ledger has opened the rooms {PATIENCE:g} s after they began")
+        await asyncio.sleep(LOOK_SECONDS)
+
+
 async def reopened(redis: Redis, buyers: Buyers) -> tuple[float, float]:
     """Redis forgets. Seconds until every offer let a buyer through, and until those are booked. Raises StageError."""
     await redis.flushall()
@@ -158,6 +167,7 @@ async def reopen(options: argparse.Namespace) -> dict[str, Any]:
         redis, buying = connect(found.redis_url), connect_buying(found.redis_url)
         try:
             buyers = Buyers(buying, offers, options.seed)
+            await built(redis, set(offers.values()))
             await reopened(redis, buyers)  # the turnstile learns of the orders that were written past it
             await sealed(found)
             print(f"{options.offers} offers in {options.rooms} rooms, {options.orders} orders; on sale", flush=True)
