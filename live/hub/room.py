@@ -34,9 +34,10 @@ LOST = 3  # times a hello's deadline until a room does not exist: by then our ow
 UNKNOWN = 0.25  # seconds between looks at a room that is not in Redis
 QUIET = 1.0  # seconds without news after which a room is looked at less often …
 IDLE = 0.5  # … this many seconds apart; a nudge wakes it
-SHARE = 1.8  # a tick begins so many times the last one's duration after it: nearly half of a core stays for everything else …
-CALM = 0.15  # … and from a tick of so many seconds on ever more: something else needs the machine
+SHARE = 1.4  # a tick begins so many times the last one's duration after it: a good quarter of the loop stays for everything else …
+CALM = 0.3  # … and from a tick of so many seconds on ever more: something else needs the machine
 STRETCH = 1.0  # seconds between ticks at most, however long a sweep takes
+FRESH = 0.05  # seconds between looks while a tick is written: whoever it has not reached yet is told of what changed meanwhile
 COUNTS = 1.0  # seconds between frames that tell nothing but the number of viewers and likes
 
 
@@ -252,6 +253,8 @@ class RoomFeed:
         if news.withdrawn and self._tick is not None:
             self._tick.withdraw(news.withdrawn)
         pushes = self._critical(news)
+        if self._tick is not None:
+            self._tick.refresh(self.picture.state_news)
         if tick and len(pushes) <= 1:  # more are written one after the other, and a tick may not say that they were before they were
             self._tick = _Tick(self)
         for number, push in enumerate(pushes):
@@ -288,7 +291,7 @@ class RoomFeed:
             if self._reading is not None:
                 if self._reading[1].done():
                     await self._take(False)
-            elif self.wake.is_set() and time.monotonic() - self.looked >= self.hub.settings.hub_critical_ms / 1000:
+            elif time.monotonic() - self.looked >= (self.hub.settings.hub_critical_ms / 1000 if self.wake.is_set() else FRESH):
                 self._begin_read()
         except (RedisError, OSError) as error:  # the next look will tell
             log.warning("room.unread", room=self.room, error=str(error)[:200])
@@ -335,29 +338,37 @@ class RoomFeed:
 
 
 class _Tick:
-    """State and chat of one tick, on their way. Comments taken back meanwhile leave what is not yet written."""
+    """State and chat of one tick, on their way. What changes meanwhile changes what is not yet written."""
 
     def __init__(self, feed: RoomFeed) -> None:
         picture = feed.picture
-        state, picture.state_news = picture.state_news, {}
+        self.state, picture.state_news = picture.state_news, {}
         self.said, picture.chat_news = picture.chat_news, []
         everything, picture.all_news = picture.all_news, []
-        counts = feed.counts(alone=not state and not self.said and not everything)
-        self._feed, self._head, self._states = feed, picture.head(), len(state)
-        self._middle = [b'"st":{' + members(state) + b"}"] if state else []
-        if counts:
-            self._middle.append(counts)
+        self._feed, self._head = feed, picture.head()
+        self._counts = feed.counts(alone=not self.state and not self.said and not everything)
         self.push = self._push(self.said)
-        if feed.consoles and (everything or self._middle):
+        if feed.consoles and (everything or self.state or self._counts):
             feed.sweep.tick(self._push(everything), tuple(feed.consoles))
-        if self.said or self._middle:
+        if self.said or self.state or self._counts:
             feed.sweep.tick(self.push, tuple(feed.members - feed.consoles))
 
     def _push(self, said: list[tuple[str, bytes]]) -> Push:
-        quiet = self._feed.frame(self._head, *self._middle) if self._middle else None
+        middle = [b'"st":{' + members(self.state) + b"}"] if self.state else []
+        if self._counts:
+            middle.append(self._counts)
+        quiet = self._feed.frame(self._head, *middle) if middle else None
         comments = b'"ch":[' + b",".join(text for _, text in said) + b"]"
-        full = self._feed.frame(self._head, *self._middle, comments) if said or quiet is None else quiet
-        return Push("tick", full, quiet, None, states=self._states, comments=len(said))
+        full = self._feed.frame(self._head, *middle, comments) if said or quiet is None else quiet
+        return Push("tick", full, quiet, None, states=len(self.state), comments=len(said))
+
+    def refresh(self, news: dict[str, bytes]) -> None:
+        """State changed. Whom the tick has not reached is told with it, and all with the next one: a client knows newer from older."""
+        if news and (sockets := self._feed.sweep.changed(self.push)):
+            self.state = self.state | news
+            fresh = self._push(self.said)
+            Push("tick", b"", None, None, states=fresh.states - self.push.states).offered(sockets)
+            self.push.take(fresh)
 
     def withdraw(self, ids: set[str]) -> None:
         """These comments were taken back."""
@@ -366,5 +377,5 @@ class _Tick:
         if gone:
             sockets = self._feed.sweep.changed(self.push)
             Push("tick", b"", None, None, comments=gone).skipped("withdrawn", sockets=sockets)
-            self.said, fresh = left, self._push(left)
-            self.push.full, self.push.comments = fresh.full, fresh.comments
+            self.said = left
+            self.push.take(self._push(left))

@@ -58,6 +58,10 @@ class Push:
         found.frames = len(pushes)
         return found
 
+    def take(self, other: Push) -> None:
+        """From the next socket on, write what that one has."""
+        self.full, self.no_chat, self.states, self.comments = other.full, other.no_chat, other.states, other.comments
+
     def offered(self, sockets: int) -> None:
         """Count what is about to be offered to so many sockets."""
         for lane, items in (("critical", self.events), ("state", self.states), ("chat", self.comments)):
@@ -148,7 +152,7 @@ class Sweep:
         self.later.clear()
 
     def changed(self, push: Push) -> int:
-        """A tick lost some comments. Returns how many sockets still wait for it."""
+        """A tick changes on its way. Returns how many sockets still wait for it."""
         found = 0
         for stretch in self.stretches:
             if push in stretch.pushes:

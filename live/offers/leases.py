@@ -91,7 +91,7 @@ class Ledger:
             async for notify in connection.notifies():
                 held = self.rooms.get(notify.payload)
                 if held is not None:
-                    held[0].news.set()
+                    held[0].nudge()
         finally:
             await connection.close()
 

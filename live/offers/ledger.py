@@ -52,13 +52,14 @@ class Hands:
 
 
 class RoomLedger:
-    """The books of one room. Its two loops (intents, outbox) share one lock, so movements reach Redis in the order of their numbers."""
+    """The books of one room. The loops of intents and outbox share a lock, so movements reach Redis in the order of their numbers."""
 
     def __init__(self, room: str, db: Database, redis: Redis, hands: Hands, reader: Redis | None = None) -> None:
         self.room, self.db, self.redis, self.hands = room, db, redis, hands
         self.reader = reader or redis  # must not send a read again by itself: what the lost reply held would lie unread
         self.lock = asyncio.Lock()
-        self.news = asyncio.Event()
+        self.news = asyncio.Event()  # the outbox may have rows …
+        self.bars = asyncio.Event()  # … and bars among them
         self.lost = False  # the turnstile lacks what only a rebuild can bring
         self.owed = True  # outbox rows may be booked but not applied: they go before anything else
         self.closed = False  # beside the cancellation, which redis-py 5 can swallow while it connects
@@ -72,6 +73,12 @@ class RoomLedger:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._intents())
             tasks.create_task(self._relay())
+            tasks.create_task(self._bars())
+
+    def nudge(self) -> None:
+        """Something was committed for this room."""
+        self.news.set()
+        self.bars.set()
 
     async def _intents(self) -> None:
         swept = 0.0
@@ -190,7 +197,7 @@ class RoomLedger:
         if booking.news and await roomlog.tell(self.redis, self.room, booking.news) >= 0:
             self.told += booking.rows
         if booking.seated:
-            self.news.set()
+            self.nudge()
 
     async def _settle(self, booking: Booking) -> None:
         settled = [self._settled(verdict) for verdict in booking.verdicts]
@@ -268,6 +275,28 @@ class RoomLedger:
             except TROUBLE as error:
                 checked = 0.0
                 await self._trouble("relay", error)
+
+    async def _bars(self) -> None:
+        """Show bars as soon as they are committed, beside the lock: versions order them, and a group being booked would make each late."""
+        while not self.closed:
+            try:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(BLOCK / 1000):
+                        await self.bars.wait()
+                if self.bars.is_set():
+                    self.bars.clear()
+                    await self._apply_bars()
+            except TROUBLE as error:  # the relay will come by them
+                await self._trouble("bars", error)
+
+    async def _apply_bars(self) -> None:
+        """Counted keys that no act has to go before."""
+        async with self.db.connection() as connection:
+            rows, done = outbox.newest((await connection.execute(text(_BARS), {"r": self.room})).all())
+        done += [row_id for row_id, kind, key, payload in rows if await self._apply(kind, key, payload)]
+        if done:
+            async with self.db.connection() as connection:
+                await connection.execute(_GONE, {"ids": done})
 
     async def ensure(self) -> None:
         """Make the room's turnstile sound: rebuild it when Redis lost, forgot or changed anything it stands on."""
@@ -369,4 +398,9 @@ class RoomLedger:
 
 
 _GONE = text("DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[]))")
+_BARS = (
+    "SELECT id, kind, key, payload FROM outbox AS bar WHERE room_id = :r AND kind <> 'job' AND kind = 'count' AND NOT EXISTS"
+    " (SELECT FROM outbox AS act WHERE act.room_id = :r AND act.kind <> 'job' AND act.kind = 'act' AND act.id < bar.id)"
+    f" ORDER BY id LIMIT {GROUP}"
+)
 _ROWS = f"SELECT id, kind, key, payload FROM outbox WHERE room_id = :r AND kind <> 'job' ORDER BY id LIMIT {GROUP}"

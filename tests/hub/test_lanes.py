@@ -45,8 +45,9 @@ async def amid(stage: Stage, monkeypatch: pytest.MonkeyPatch, act: Any, start: A
     feed = stage.feed
     overtake = feed._overtake
 
-    def place() -> tuple[str, int, int]:
-        return feed.picture.epoch, feed.picture.at.seq, feed.picture.at.own
+    def place() -> tuple[str, int, int, int]:
+        at = feed.picture.at
+        return feed.picture.epoch, at.seq, at.own, at.sv
 
     async def in_the_middle() -> None:
         nonlocal slices
@@ -106,6 +107,22 @@ async def test_a_comment_taken_back_in_the_middle_of_its_sweep_is_shown_to_nobod
     assert len(shown) == BEFORE
     assert all(first(viewer, ("chat", said[1]), gone) for viewer in shown)
     assert (await slow.join("g:late")).chat == [said[0], said[2]]
+
+
+async def test_a_bar_that_rises_in_the_middle_of_a_sweep_is_at_once_told_to_those_it_has_not_reached(
+    slow: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered = counted(figures.offered, lane="state")
+
+    async def rise() -> None:
+        await slow.act(team__1={"paid": 2}, team__2={"paid": 1})
+
+    await amid(slow, monkeypatch, rise, lambda: slow.act(team__1={"paid": 1}))
+    await slow.level()
+    shown = [[value["paid"] for key, _, value in viewer.of("state") if key == "team:1"] for viewer in slow.viewers]
+    assert sorted(shown) == [[1, 2]] * BEFORE + [[2]] * (ALL - BEFORE)
+    # One key to everybody, another one to those who were left, both to everybody with the next tick.
+    await until(lambda: counted(figures.offered, lane="state") - offered == ALL + (ALL - BEFORE) + 2 * ALL)
 
 
 async def test_what_a_sweep_no_longer_tells_is_counted_as_skipped(slow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import orjson
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy import text
 
-from live.infra import roomlog
+from live.infra import outbox, roomlog
 from live.infra.db import Database, array, driver
 from live.infra.keys import room_key
 from live.offers.ledger import RoomLedger
@@ -17,15 +20,27 @@ from tests.offers.shop import books, make_shop, sale, tap
 from workers.ledger import hands
 
 CAP = 20_000
+PATIENCE = 20  # seconds
 
 
 async def told(redis: Redis) -> list[bytes]:
     return [who.encode() for _, who, _, _ in (await roomlog.look(redis, "r1", roomlog.Position())).own_entries]
 
 
-async def rows(db: Database) -> int:
+async def rows(db: Database, kind: str = "own") -> int:
     async with db.connection() as connection:
-        return int((await connection.execute(text("SELECT count(*) FROM outbox WHERE kind = 'own'"))).scalar_one())
+        return int((await connection.execute(text("SELECT count(*) FROM outbox WHERE kind = :k"), {"k": kind})).scalar_one())
+
+
+async def bar(db: Database, offer: int, version: int) -> None:
+    async with db.connection() as connection:
+        await outbox.count(connection, "r1", f"team:{offer}", version, {"paid": version})
+
+
+async def shown(redis: Redis, offer: int) -> int:
+    """How many are paid by the bar that the room shows."""
+    state = (await roomlog.look(redis, "r1", roomlog.Position())).state
+    return int(orjson.loads(state[f"team:{offer}"])[1]["paid"]) if f"team:{offer}" in state else 0
 
 
 async def test_buyers_are_told_after_the_commit_and_the_row_goes_with_the_next_look_at_the_outbox(database: Database, redis: Redis) -> None:
@@ -76,6 +91,43 @@ async def test_news_that_did_not_reach_the_turnstile_stay_in_the_outbox(
     await ledger._apply_outbox()
     assert await told(redis) == [b"p:1"]
     assert await rows(database) == 0
+
+
+async def test_a_bar_is_shown_while_a_group_is_being_booked(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 5})
+    ledger = await books(database, redis)
+    running = asyncio.create_task(ledger._bars())
+    try:
+        async with ledger.lock, asyncio.timeout(PATIENCE):
+            for version in (1, 2):
+                await bar(database, offer, version)
+                ledger.nudge()
+                while await shown(redis, offer) != version:
+                    await asyncio.sleep(0.001)
+        while await rows(database, "count"):  # shown, it goes; the lock was not needed for that
+            await asyncio.sleep(0.001)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_bar_waits_for_the_act_that_its_offer_comes_with(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 5})
+    ledger = await books(database, redis)
+    async with database.begin() as session:
+        await outbox.act(session, "r1", state={f"offer:{offer + 1}": {"sku": "T"}})
+    await bar(database, offer + 1, 7)
+    await ledger._apply_bars()
+    assert await shown(redis, offer + 1) == 0
+    assert await rows(database, "count") == 1
+    await ledger._apply_outbox()
+    assert await shown(redis, offer + 1) == 7
+    await bar(database, offer + 1, 6)  # an older one, late
+    await ledger._apply_bars()
+    assert await shown(redis, offer + 1) == 7
+    assert await rows(database, "count") == 0
 
 
 async def test_in_one_batch_a_person_gets_no_more_than_their_limit_and_a_rid_acts_once(database: Database, redis: Redis) -> None:
