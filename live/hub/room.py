@@ -6,6 +6,7 @@ Joins, resumes and recovery are one path: a read of the room from the oldest pla
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -71,6 +72,7 @@ class RoomFeed:
         self.sweep = Sweep()
         self._reading: tuple[Position, asyncio.Task[Look]] | None = None  # a read on its way
         self._tick: _Tick | None = None  # the tick that is being written
+        self._took = 0.0  # seconds that the last one took
         self.task = hub.loop.create_task(self._run())
 
     # the loop
@@ -81,18 +83,17 @@ class RoomFeed:
         while not self._deserted():
             try:
                 now = time.monotonic()
-                is_due = now >= due
                 if self._reading is None:  # else one that was begun in the middle of the last sweep is as good
                     self._begin_read()
-                await self._take(tick=is_due)
+                await self._take(due)
                 if not self.picture.epoch:
                     self._turn_away()
                     await asyncio.sleep(UNKNOWN)
                     continue
                 await self.sweep.run(self._overtake)
                 self._catch_up()
-                if is_due:  # a tick that took long stretches the next ones instead of eating the loop
-                    took = self._tick.push.took if self._tick is not None else 0.0
+                if self._tick is not None or now >= due:  # a tick that took long stretches the next ones instead of eating the loop
+                    took = self._took = self._tick.push.took if self._tick is not None else 0.0
                     due = now + min(STRETCH, max(tick, took * (SHARE + max(0.0, took / CALM - 1))))
                 self._tick = None
                 await self._pause(due)
@@ -144,8 +145,8 @@ class RoomFeed:
         asked = self._asked()
         self._reading = asked, self.hub.loop.create_task(self._read(asked))
 
-    async def _take(self, tick: bool) -> None:
-        """Wait for the read that was begun, and put what is new on its way; `tick`: state and chat too."""
+    async def _take(self, due: float = math.inf) -> None:
+        """Wait for the read that was begun, and put what is new on its way; from `due` on state and chat too."""
         if self._reading is None:
             return
         asked, task = self._reading
@@ -167,7 +168,7 @@ class RoomFeed:
             return
         if news.events or found.state or found.chat or found.chat_all:
             self.busy = time.monotonic()
-        self._tell(news, tick)
+        self._tell(news, due)
         self._looked()
 
     async def _read(self, at: Position) -> Look:
@@ -245,8 +246,11 @@ class RoomFeed:
         """A frame of this room."""
         return text_frame(b'{"r":"%s",%s}' % (self.room.encode(), b",".join((head, *parts))))
 
-    def _tell(self, news: News, tick: bool) -> None:
-        """Each person's own at once; then everybody's critical events, in front of the tick if it is time for one."""
+    def _tell(self, news: News, due: float) -> None:
+        """Each person's own at once; then everybody's critical events, in front of the tick if it is time for one.
+
+        It is time a little earlier when everybody is written to anyway: else the tick would be due when that has just ended.
+        """
         for who, entry in news.own:
             for connection in self.people.get(who, ()):
                 connection.write(text_frame(b'{"own":[%s]}' % entry))
@@ -255,8 +259,9 @@ class RoomFeed:
         pushes = self._critical(news)
         if self._tick is not None:
             self._tick.refresh(self.picture.state_news)
-        if tick and len(pushes) <= 1:  # more are written one after the other, and a tick may not say that they were before they were
-            self._tick = _Tick(self)
+        early = self._took if pushes else 0.0
+        if time.monotonic() >= due - early and len(pushes) <= 1:  # more go one by one, and a tick may not say they were before that
+            self._tick = _Tick(self, along=bool(pushes))
         for number, push in enumerate(pushes):
             self.sweep.critical(push, tuple(self.members), apart=number > 0)
 
@@ -290,7 +295,7 @@ class RoomFeed:
         try:
             if self._reading is not None:
                 if self._reading[1].done():
-                    await self._take(False)
+                    await self._take()
             elif time.monotonic() - self.looked >= (self.hub.settings.hub_critical_ms / 1000 if self.wake.is_set() else FRESH):
                 self._begin_read()
         except (RedisError, OSError) as error:  # the next look will tell
@@ -338,9 +343,12 @@ class RoomFeed:
 
 
 class _Tick:
-    """State and chat of one tick, on their way. What changes meanwhile changes what is not yet written."""
+    """State and chat of one tick, on their way. What changes meanwhile changes what is not yet written.
 
-    def __init__(self, feed: RoomFeed) -> None:
+    `along`: an event goes to everybody with it, so there is a tick to change even if it has nothing to tell yet.
+    """
+
+    def __init__(self, feed: RoomFeed, along: bool) -> None:
         picture = feed.picture
         self.state, picture.state_news = picture.state_news, {}
         self.said, picture.chat_news = picture.chat_news, []
@@ -350,7 +358,7 @@ class _Tick:
         self.push = self._push(self.said)
         if feed.consoles and (everything or self.state or self._counts):
             feed.sweep.tick(self._push(everything), tuple(feed.consoles))
-        if self.said or self.state or self._counts:
+        if self.said or self.state or self._counts or along:
             feed.sweep.tick(self.push, tuple(feed.members - feed.consoles))
 
     def _push(self, said: list[tuple[str, bytes]]) -> Push:
