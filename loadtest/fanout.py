@@ -4,11 +4,11 @@ Starts a house of its own (`live up`, embedded servers), lets a crowd into one r
 JSON object. Everything is on the loopback.
 
 - `critical_…`, `chat_…`: from the moment an item was meant to be written in Redis, or said by its sender, to its receipt by a viewer, over
-  all viewers. `tick_p99_ms`: how much later than the first viewer a viewer gets a frame of state or chat (of several hubs, a frame that
-  two of them make alike counts as one).
-- `offered_logical`: viewers x (comments taken + critical events + state values the hub put on the wire). A state value counts per version
-  that any viewer was sent: those replaced within a tick are coalesced by design. Of several hubs, which coalesce each in its own way, it
-  is what they counted themselves. `states_behind`: keys that a viewer holds in an older version than Redis, at the end.
+  all viewers. `tick_p99_ms`: how much later than the first viewer a viewer gets a tick's frame of state or chat (of several hubs, a frame
+  that two of them make alike counts as one).
+- `offered_logical`: viewers x (comments taken + critical events) + state values the hub counted as offered: which of a key's values a
+  viewer is sent depends on when their turn comes. Of several hubs, which coalesce each in its own way, all of it is what they counted.
+  `states_behind`: keys that a viewer holds in an older version than Redis, at the end.
 - `critical_lost`: events that a viewer neither received nor was given a snapshot of. `skipped`: items not sent to slow sockets.
 - `identity`: per lane, what the hubs counted as offered, what came, what they counted as not written. Offered is the sum of the others.
 - `rss_per_viewer_kib`: what the hubs grew by, from before the first viewer to after the room was directed for `seconds`.

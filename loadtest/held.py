@@ -39,7 +39,7 @@ class Frame:
     """One distinct frame of a room. Times are those its items were meant to be written at, by `time.monotonic`; foreign items have none.
 
     `top`: the room's last event; `own`: its last own position; `events`: seqs; `states`: key → version; `said`: ids of comments;
-    `bar`: key and paid seats of the bar of a group; `falls`: prices announced;
+    `mark`: the same for all frames of one tick; `bar`: key and paid seats of the bar of a group; `falls`: prices announced;
     `ages`: lane → times; `anew`: what is held after a reset; `stale`: the whole state, for one who had been too slow; `bare`: written
     past the hub.
     """
@@ -48,7 +48,6 @@ class Frame:
 
     def __init__(self, payload: bytes) -> None:
         body = orjson.loads(payload)
-        self.mark = f"{zlib.crc32(payload):08x}{len(payload)}"  # the same in every process, as hash() is not
         self.anew: Held | None = None
         if "reset" in body:
             self.anew = snapshot(body["reset"])
@@ -61,6 +60,8 @@ class Frame:
         self.bar = _bar(state)
         self.falls = tuple(entry[2]["fen"] for entry in body.get("ev", ()) if entry[1] == "offer.price")
         self.said: tuple[str, ...] = tuple(comment["id"] for comment in body.get("ch", ()))
+        told = " ".join(self.said).encode() or payload  # comments tell a tick from others: its state may be newer for later viewers
+        self.mark = f"{zlib.crc32(told):08x}{len(told)}"  # the same in every process, as hash() is not
         self.stale, self.bare = bool(body.get("stale")), "bare" in body
         self.ages: dict[str, list[float]] = {
             "critical": _times(entry[2].get("at") for entry in body.get("ev", ())),

@@ -78,11 +78,11 @@ class Roomful:
         offered, skipped = (round(counted.of(f"live_hub_{name}_items_total", lane=lane)) for name in ("offered", "skipped"))
         return {"offered": offered, "received": received, "skipped": skipped}
 
-    def offered(self, counted: Figures | None = None) -> int:
-        """Items times viewers that `seen` should hold; of several hubs, by what they counted."""
-        if counted is not None and self.hubs.count > 1:
-            return round(counted.of("live_hub_offered_items_total")) - sum(self.director.items.values())
-        return self.viewers * (self.director.said + len(self.seen.items["critical"]) + len(self.seen.items["state"]))
+    def offered(self, counted: Figures) -> int:
+        """Items times viewers that `seen` should hold: state by what the hubs counted, of several hubs all."""
+        lanes = ("state",) if self.hubs.count == 1 else LANES
+        found = sum(round(counted.of("live_hub_offered_items_total", lane=lane)) - self.director.items[lane] for lane in lanes)
+        return found if self.hubs.count > 1 else found + self.viewers * (self.director.said + len(self.seen.items["critical"]))
 
 
 def _means(counted: Figures) -> dict[str, float]:

@@ -45,6 +45,14 @@ def test_a_sweep_is_measured_from_the_first_receipt_in_any_process() -> None:
     assert one.sweep_ms(1.0) == pytest.approx(50, abs=0.2)
 
 
+def test_a_tick_whose_state_rose_on_its_way_is_still_one_sweep() -> None:
+    newer = TICK.replace(b"[9,", b"[10,").replace(b'{"team:1"', b'{"team:2":[11,{}],"team:1"')
+    tally = counted((TICK, 1, 100.0), (newer, 1, 100.2))
+    assert len(tally.sweeps) == 1
+    assert tally.sweep_ms(1.0) == pytest.approx(200, abs=0.2)
+    assert tally.items["state"] == 3
+
+
 def test_critical_frames_are_no_sweeps() -> None:
     assert counted((EVENT, 5, 100.0)).sweeps == {}
 
