@@ -137,7 +137,7 @@ class House:
 
 
 @pytest_asyncio.fixture
-async def house(database: Database, redis: Redis, house_settings: Settings) -> AsyncIterator[House]:
+async def house(database: Database, redis: Redis, house_settings: Settings, cheap_passwords: None) -> AsyncIterator[House]:
     """Every process of the Procfile and the simulator, on this run's servers; the demo's shop and staff."""
     shop = await seed(database, utc_now(), house_settings)
     async with database.begin() as session:  # ffmpeg makes the demo's video after its start: without it, each page would ask in vain
