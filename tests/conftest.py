@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from argon2 import PasswordHasher
 from hypothesis import settings as hypothesis_settings
 from redis.asyncio import Redis
 from sqlalchemy import text
@@ -17,6 +18,7 @@ from live.infra.embedded import EmbeddedServers
 from live.infra.redis import connect
 from live.migrations.metadata import metadata
 from live.migrations.upgrade import upgrade
+from live.people.staff.passwords import passwords
 from live.settings import Settings
 
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
@@ -96,3 +98,10 @@ async def redis(servers: EmbeddedServers) -> AsyncIterator[Redis]:
     await client.flushall()
     yield client
     await client.aclose()
+
+
+@pytest.fixture
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes that cost 1 ms, where their price is not what the tests are about; so does every login with such a hash."""
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1))
+    monkeypatch.setattr(passwords, "_decoy", None)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
@@ -19,17 +17,16 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-import live
 from live.demo.opening import demo_settings, simulator
 from live.demo.seed import DemoShop, seed
 from live.infra.db import Database, utc_now
-from live.infra.program import Program, end, spawn
+from live.infra.program import Program
 from live.infra.supervisor import wait_http
 from live.launch import environment, usual_programs
 from live.settings import Settings
+from tests import nursery
 from tests.conftest import need
 
-ROOT = Path(live.__file__).parents[1]
 START_SECONDS = 30.0  # five processes import everything at once on two cores
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 DESK: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
@@ -111,19 +108,12 @@ def house_settings(settings: Settings) -> Settings:
 async def running(settings: Settings, programs: Sequence[Program]) -> AsyncIterator[None]:
     """These programs, one log each under home; ended with everything they started."""
     bare = {name: value for name, value in environment(settings).items() if not name.startswith("LIVE_TEST")}
-    env = bare | {"PYTHONPATH": str(ROOT), "LIVE_LOG_LEVEL": "WARNING"}
-    started: list[tuple[Program, asyncio.subprocess.Process]] = []
+    env = bare | {"LIVE_LOG_LEVEL": "WARNING"}
+    started = [nursery.start(program, env, settings.home) for program in programs]
     try:
-        for program in programs:
-            whole = replace(program, env=env, cwd=settings.home)
-            output = os.open(settings.home / f"{program.name}.log", os.O_WRONLY | os.O_CREAT, 0o600)
-            try:
-                started.append((whole, await spawn(whole, output)))
-            finally:
-                os.close(output)
         yield
     finally:
-        await asyncio.gather(*(end(program, process) for program, process in started))
+        await asyncio.to_thread(nursery.end, started)
 
 
 async def all_up(settings: Settings, also: Sequence[str] = ()) -> None:
@@ -147,7 +137,7 @@ class House:
 
 
 @pytest_asyncio.fixture
-async def house(database: Database, redis: Redis, house_settings: Settings) -> AsyncIterator[House]:
+async def house(database: Database, redis: Redis, house_settings: Settings, cheap_passwords: None) -> AsyncIterator[House]:
     """Every process of the Procfile and the simulator, on this run's servers; the demo's shop and staff."""
     shop = await seed(database, utc_now(), house_settings)
     async with database.begin() as session:  # ffmpeg makes the demo's video after its start: without it, each page would ask in vain

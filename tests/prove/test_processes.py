@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,32 +13,11 @@ import pytest
 
 from tests.prove import simulation
 from tests.prove.__main__ import report
+from tests.prove.errands import dies, hangs, raises, twice
 from tests.prove.kinds import Result, parts, shares, whole
 from tests.prove.processes import Work, side_by_side
 
 ROOT = Path(__file__).parents[2]
-
-
-def twice(n: int) -> int:
-    return 2 * n
-
-
-def raises() -> None:
-    raise LookupError("nowhere")
-
-
-def dies() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def hangs(mark: str = "") -> None:
-    if mark:
-        Path(mark).write_text("begun", "utf-8")
-    try:
-        time.sleep(60)
-    finally:
-        if mark:
-            Path(mark).write_text("ended in order", "utf-8")
 
 
 def test_each_end_is_told_whatever_it_is() -> None:
@@ -75,7 +53,7 @@ def test_a_piece_that_dies_is_a_violation_of_its_kind(capsys: pytest.CaptureFixt
 def test_whoever_stops_the_whole_stops_every_piece_in_order(number: int, tmp_path: Path) -> None:
     marks = [tmp_path / name for name in ("a", "b")]
     code = (
-        "from tests.prove.processes import Work, side_by_side\nfrom tests.prove.test_processes import hangs\n"
+        "from tests.prove.processes import Work, side_by_side\nfrom tests.prove.errands import hangs\n"
         f"print(*side_by_side([Work(m, hangs, (m,)) for m in {[str(mark) for mark in marks]!r}], cores=2))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
