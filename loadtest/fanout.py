@@ -56,8 +56,8 @@ BOUNDS = {  # flag: (key of the report, whether more is better)
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.fanout", description="A room full of viewers: what reaches them, and when.")
-    parser.add_argument("--viewers", type=int, required=True, help="sockets in the room")
-    parser.add_argument("--seconds", type=float, required=True, help="how long the room is directed")
+    parser.add_argument("--viewers", type=int, default=10_000, help="sockets in the room")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long the room is directed")
     parser.add_argument("--profile", choices=("tick", "single"), default="tick", help="comments, state and events, or events one a frame")
     parser.add_argument("--hubs", type=int, default=1, help="hub processes on one port")
     parser.add_argument("--comments", type=float, default=200, help="a second")

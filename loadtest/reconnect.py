@@ -61,7 +61,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m loadtest.reconnect", description="A hub is lost with everybody on it; how soon all are back, and what it costs."
     )
-    parser.add_argument("--viewers", type=int, required=True, help="in one room")
+    parser.add_argument("--viewers", type=int, default=10_000, help="in one room")
     parser.add_argument("--how", choices=tuple(SIGNALS), default="kill", help="SIGKILL to the hub, or SIGTERM")
     parser.add_argument("--hubs", type=int, default=1, help="hub processes on one port; one of them is lost")
     parser.add_argument("--seed", type=int, default=1, help="of who gets own events")

@@ -37,8 +37,8 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m loadtest.rush", description="A rush for one item, and whether exactly the stock was sold."
     )
-    parser.add_argument("--rate", type=int, required=True, help="taps a second")
-    parser.add_argument("--seconds", type=float, required=True, help="how long they come in")
+    parser.add_argument("--rate", type=int, default=2_000, help="taps a second")
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long they come in")
     parser.add_argument("--stock", type=int, help="units on sale; rate x seconds unless given")
     parser.add_argument("--door", choices=("socket", "direct"), default="socket", help="through the hub, or straight to the turnstile")
     parser.add_argument("--sockets", type=int, help="connections of the socket door; one per 50 taps, at least 200, unless given")

@@ -69,7 +69,7 @@ def test_limits_are_raised_only_for_a_crowd_that_needs_it() -> None:
 def test_arguments_name_a_crowd_and_a_loss() -> None:
     options = arguments(["--viewers", "5"])
     assert (options.viewers, options.how, options.hubs, options.max_seconds) == (5, "kill", 1, None)
-    for words in (["--viewers", "0"], ["--viewers", "5", "--hubs", "0"], ["--viewers", "5", "--how", "ask"], []):
+    for words in (["--viewers", "0"], ["--viewers", "5", "--hubs", "0"], ["--viewers", "5", "--how", "ask"]):
         with pytest.raises(SystemExit):
             arguments(words)
 
