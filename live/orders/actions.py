@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
+import structlog
 from sqlalchemy import and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -24,7 +25,7 @@ from live.orders.refunds import ask_refund, decline_refund, grant_refund, refund
 from live.orders.tables import Order
 from live.payments.actions import Paid, close_attempts, create_attempt, send_attempt
 from live.payments.exceptions import quarantined
-from live.payments.gateway import Gateway
+from live.payments.gateway import Gateway, is_away
 from live.payments.rules import OPEN_ATTEMPT
 from live.payments.tables import PayAttempt
 from live.promotions.coupon import actions as coupons
@@ -38,7 +39,7 @@ __all__ = [
 ]  # fmt: skip
 
 AT_ONCE = 5  # orders closed at the provider side by side: half of the pool, so that other work goes on
-PROVIDER_AWAY = frozenset({Code.GATEWAY, Code.UNAVAILABLE})
+log = structlog.get_logger(__name__)
 
 
 class _OpenAttemptError(Exception):
@@ -153,7 +154,8 @@ async def expire_due(db: Database, gateway: Gateway, now: datetime, limit: int =
     """Give up orders whose time to pay has passed, and go on with those that are CLOSING. Returns how many were cancelled.
 
     Asks the provider about every open attempt first: "already paid" wins, "paying" is left for the next time; one that contradicts our
-    books is asked about less and less often, and waits for a person. Safe to run twice at once.
+    books is asked about less and less often, and waits for a person. An answer that makes no sense is an ERROR line and keeps nobody else
+    waiting. Safe to run twice at once.
     """
     asked: list[str] = []
     done = 0
@@ -186,9 +188,10 @@ async def _close_all(db: Database, gateway: Gateway, nos: list[str], now: dateti
             try:
                 return (await _close(db, gateway, no, now)).state == "CANCELLED"
             except Refusal as refusal:
-                if refusal.code not in PROVIDER_AWAY:
-                    raise
-                away.set()
+                if is_away(refusal):
+                    away.set()
+                else:  # an answer about this one that makes no sense: the others have theirs
+                    log.error("order not closed", order=no, code=refusal.code, **refusal.facts)
                 return False
 
     async with asyncio.TaskGroup() as group:

@@ -17,6 +17,14 @@ PaymentState = Literal["SUCCESS", "NOTPAY", "USERPAYING", "CLOSED", "REFUND", "P
 Closing = Literal["closed", "paid", "paying"]
 RefundStatus = Literal["PROCESSING", "SUCCESS", "CLOSED", "ABNORMAL", "NOT_FOUND"]
 
+# Documents that make no sense: said of the one that was asked for. All else that is no answer is the provider's own trouble.
+NONSENSE = frozenset({"unknown trade_state", "no transaction_id", "too large an answer"})
+
+
+def is_away(refusal: Refusal) -> bool:
+    """Whether the provider answers nobody just now, so that asking about others is no use; else it is about the one asked for."""
+    return refusal.code is Code.UNAVAILABLE or (refusal.code is Code.GATEWAY and refusal.facts.get("why") not in NONSENSE)
+
 
 class Forged(Exception):
     """A notice that did not come from the provider, or not now. It changes nothing; the message says which check failed."""

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from live.offers.rules import IntentLine
 from live.orders.actions import advance, cancel, expire_due, pay, payment_arrived
 from live.orders.refunds import ask_refund
 from live.payments.actions import ask_provider, settle_attempt
-from live.payments.gateway import Payment
+from live.payments.gateway import Closing, Payment
 from live.protocol.codes import Code, Refusal
 from tests.orders.stage import NOW, Shop, after
 
@@ -244,6 +245,27 @@ async def test_expiry_goes_on_where_the_provider_was_away(shop: Shop) -> None:
     shop.provider.away = False
     assert await expire_due(shop.db, shop.provider, after(minutes=7)) == 1
     assert (await shop.order(tried)).version == 3  # CLOSING was told once, not at every try
+
+
+async def test_an_answer_that_makes_no_sense_keeps_no_other_order_from_closing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    sale = await shop.sale(per_person=12, stock={"S1": 40})
+    nos = [await shop.take(sale, "p:1") for _ in range(12)]  # more than are closed side by side
+    for no in nos:
+        await pay(shop.db, shop.provider, "p:1", no, None, PAYER, NOW)
+    strange, closes = {f"{no}-1" for no in nos[:6]}, shop.provider.close
+
+    async def close(out_trade_no: str) -> Closing:
+        if out_trade_no in strange:
+            raise Refusal(Code.GATEWAY, why="unknown trade_state")
+        return await closes(out_trade_no)
+
+    monkeypatch.setattr(shop.provider, "close", close)
+    with capture_logs() as logs:
+        assert await expire_due(shop.db, shop.provider, after(minutes=6)) == 6
+    assert [(await shop.order(no)).state for no in nos] == ["CLOSING"] * 6 + ["CANCELLED"] * 6
+    assert {line["order"] for line in logs if line["event"] == "order not closed"} == set(nos[:6])
+    strange.clear()
+    assert await expire_due(shop.db, shop.provider, after(minutes=7)) == 6
 
 
 async def test_two_workers_expire_each_order_once(shop: Shop) -> None:

@@ -92,6 +92,8 @@ async def edit(
             raise Refusal(Code.STATE, state="last_owner")
     row = await _locked(session, account)
     row.name = rules.display_name(name) or row.name
+    if role not in (None, row.role, *rules.PLACED):
+        row.store = None  # who belonged to a store as a clerk does not as an owner
     row.role = role or row.role
     row.store = store if store is not None else row.store
     row.disabled = row.disabled if disabled is None else disabled

@@ -157,6 +157,9 @@ async def test_a_clerk_belongs_to_a_store(database: Database) -> None:
     async with database.begin() as session:
         await create_store(session, Location(code="jingan", name_zh="静安", name_en="Jing'an"))
     assert (await hire(database, "clerk-jingan", "clerk", "jingan")).store == "jingan"
+    for role, store in (("leader", "jingan"), ("host", None)):  # a clerk's store is not an owner's or a host's
+        async with database.begin() as session:
+            assert (await actions.edit(session, "clerk-jingan", role=role)).store == store
 
 
 async def test_an_edit_and_a_reset_end_every_session(database: Database) -> None:
