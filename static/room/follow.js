@@ -10,9 +10,11 @@ export class Follow {
   constructor(shop) {
     this.shop = shop;
     this.on = null;
+    this.told = 0; // how often it was said
   }
 
   clear() {
+    this.told += 1;
     this.on = null;
   }
 
@@ -25,14 +27,17 @@ export class Follow {
   }
 
   now(on) {
+    this.told += 1;
     this.on = on;
     this.shop.draw();
   }
 
   async look() {
     if (!viewer.known) return;
+    const { told } = this;
     try {
-      this.now((await viewer.get(`${this.path}/follow`)).following);
+      const { following } = await viewer.get(`${this.path}/follow`);
+      if (told === this.told) this.now(following); // or else it was pressed meanwhile, which is newer than what was asked before it
     } catch {
       /* asked again with the next press, which may be sent twice */
     }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 from sqlalchemy import text
 
 from live.demo.client import Viewer
@@ -43,9 +44,19 @@ async def test_one_tap_follows_and_takes_part_and_the_points_won_are_on_my_page(
     card, follow = viewer.locator(".draw"), viewer.locator(".follow")
     await expect(card).to_contain_text("88 积分")
     await expect(follow).to_have_attribute("aria-pressed", "false")
+    pressed = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        """What was asked before the press is answered after it."""
+        await pressed.wait()
+        await route.fulfill(json={"following": False})
+
+    await viewer.route("**/follow", late, times=1)
     await card.get_by_role("button", name="关注并参加").click()
     await identify(viewer)
     await expect(card.get_by_role("button", name="已参加")).to_be_disabled()
+    async with viewer.expect_response("**/follow"):
+        pressed.set()
     await expect(follow).to_have_text("已关注")
     await expect(viewer.locator(".head-followers")).to_have_text("1 人关注")
     await expect(console.locator(".head-counts")).to_contain_text("1关注")
