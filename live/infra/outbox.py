@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
+import psycopg
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -76,17 +77,14 @@ async def tell_many(
     await connection.execute(_TOLD, {"r": room_id, "p": orjson.dumps({"many": news}).decode(), "channel": CHANNEL, "said": room_id})
 
 
-async def own_many(connection: AsyncConnection, room_id: str, news: Sequence[News]) -> int:
-    """Tell many people, in one row: one batch of orders is one thing to be told. Returns the row's id.
+async def own_many(connection: AsyncConnection, room_id: str, news: Sequence[News]) -> psycopg.AsyncCursor[tuple[int]]:
+    """Tell many people, in one row: one batch of orders is one thing to be told. Returns the row's id, to be fetched after the pipeline.
 
     Nobody is notified: only the ledger writes such rows, and tells what is in them itself after its commit. They are for its successor.
     """
     many = [(who, key, version, orjson.Fragment(body)) for who, key, version, body in news]
     raw = await driver(connection)
-    row = await raw.execute(_MANY, (room_id, orjson.dumps({"many": many}).decode()))
-    found: tuple[int] | None = await row.fetchone()
-    assert found is not None
-    return found[0]
+    return await raw.execute(_MANY, (room_id, orjson.dumps({"many": many}).decode()))
 
 
 _MANY = "INSERT INTO outbox (kind, room_id, payload) VALUES ('own', %s, CAST(%s AS jsonb)) RETURNING id"

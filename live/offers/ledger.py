@@ -35,6 +35,7 @@ ROUNDS = 8  # groups booked in one go while more keep coming; then the relay get
 GROUP = 500  # intents a transaction: beyond this the commit is no longer the cost
 BLOCK = 1000  # ms the books wait for an intent; the socket's timeout is longer by more than a second
 POLL = 0.2  # seconds between looks at the outbox when no NOTIFY came
+TURN = 0.05  # seconds that what follows a commit makes way for the next group: some three times as long as that needs before its writes
 TOLD = 2_000  # news in one call: some 30 ms of a Redis that everybody waits for
 HOUSE = 50  # movements of the shop booked in one go, each a transaction; then intents get their turn
 PARKED_AFTER = 5  # tries of a movement that no constraint will ever let pass
@@ -65,6 +66,8 @@ class RoomLedger:
         self.closed = False  # beside the cancellation, which redis-py 5 can swallow while it connects
         self.drains = 0  # how often all that was delivered was booked: what the intents' loop had read before may be settled by that
         self.after: asyncio.Task[None] | None = None  # what follows the last group's commit
+        self.sent = asyncio.Event()  # PostgreSQL has all it needs of the group at hand: there is time for what follows the last one
+        self.sent.set()
         self.told: list[int] = []  # outbox rows whose news were told right after their commit; deleted with the next look at the outbox
         self.failures: dict[int, int] = {}  # house rows that could not be booked, and how often
 
@@ -116,7 +119,7 @@ class RoomLedger:
                     await self._book_new(intents)
                     intents = await self._read(">")
                     continue
-                ahead = asyncio.create_task(self._read(">"))  # while PostgreSQL is at this group
+                ahead = asyncio.create_task(self._read_ahead())  # while PostgreSQL is at this group
                 try:
                     await self._book_new(intents)
                 except BaseException:
@@ -175,6 +178,17 @@ class RoomLedger:
                 await self.redis.xdel(key, stream_id)
         return intents
 
+    async def _read_ahead(self) -> list[Intent]:
+        await asyncio.sleep(0)  # the group at hand goes first
+        await self._turn()
+        return await self._read(">")
+
+    async def _turn(self) -> None:
+        """Let the group at hand reach PostgreSQL first: while one of the two waits for the other, neither works."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TURN):
+                await self.sent.wait()
+
     async def _book(self, intents: list[Intent]) -> None:
         """Commit a group. What follows the commit runs while PostgreSQL is at the next one: see `_settled_all`."""
         booking = await self._commit(intents)
@@ -189,6 +203,7 @@ class RoomLedger:
 
     async def _follow(self, booking: Booking) -> None:
         """Settle the turnstile, tell the buyers."""
+        await self._turn()
         await self._settle(booking)
         await self._publish(booking.verdicts)
         for intent, why in booking.drifts:
@@ -214,9 +229,10 @@ class RoomLedger:
     async def _commit(self, intents: list[Intent]) -> Booking:
         """One transaction; halved when a constraint fires, so one bad intent cannot sink the others."""
         for attempt in range(5):
+            self.sent.clear()
             try:
                 async with self.db.connection() as connection:
-                    result = await book(connection, self.room, intents, self.hands.bookers, self.hands.bar, utc_now())
+                    result = await book(connection, self.room, intents, self.hands.bookers, self.hands.bar, utc_now(), self.sent.set)
                     for intent, why in result.drifts:
                         await self._drift(connection, intent, why)
                 return result
@@ -226,6 +242,8 @@ class RoomLedger:
             except (DBAPIError, psycopg.Error) as error:
                 if getattr(getattr(error, "orig", error), "sqlstate", None) not in RERUN or attempt == 4:
                     raise
+            finally:
+                self.sent.set()
         raise AssertionError("unreachable")
 
     async def _halves(self, intents: list[Intent], error: Exception) -> Booking:

@@ -98,9 +98,13 @@ class Booking:
 
 
 async def book(
-    connection: AsyncConnection, room: str, intents: Sequence[Intent], bookers: Sequence[Booker], bar: Bar, now: datetime
-) -> Booking:
-    """Book a group in stream order, inside the caller's transaction. A constraint that fires passes through: the caller halves."""
+    connection: AsyncConnection, room: str, intents: Sequence[Intent], bookers: Sequence[Booker], bar: Bar, now: datetime,
+    sent: Callable[[], None] = lambda: None,
+) -> Booking:  # fmt: skip
+    """Book a group in stream order, inside the caller's transaction. A constraint that fires passes through: the caller halves.
+
+    `sent` is called when PostgreSQL has been given all there is to write, and the caller has time until it has.
+    """
     result = Booking()
     fence, locked, known = await _lock(connection, room, intents, bookers)
     current = [intent for intent in intents if intent.fence == fence]
@@ -114,7 +118,7 @@ async def book(
     shorten_holds(accepted.values(), locked.rows, locked.offers)
     before = {pair: row["move_no"] for pair, row in locked.rows.items()}
     if accepted:
-        bodies = await _write(connection, room, accepted, bookers, locked, result, bar, now)
+        bodies = await _write(connection, room, accepted, bookers, locked, result, bar, now, sent)
         for verdict in result.verdicts:
             if verdict.body is None and not verdict.no:
                 verdict.body = bodies[verdict.intent.rid]
@@ -213,7 +217,7 @@ async def _lock(
 
 async def _write(
     connection: AsyncConnection, room: str, accepted: Mapping[str, Intent], bookers: Sequence[Booker], locked: _Locked,
-    result: Booking, bar: Bar, now: datetime,
+    result: Booking, bar: Bar, now: datetime, sent: Callable[[], None] = lambda: None,
 ) -> dict[str, dict[str, Any]]:  # fmt: skip
     """Everything a group changes. Returns rid -> what its buyer is told."""
     rows, offers = locked.rows, locked.offers
@@ -237,8 +241,9 @@ async def _write(
                 sold = await booker.book(connection, mine, offers, now, read)
                 bodies |= sold.bodies
                 result.news += sold.news
-        if result.news:
-            result.rows = [await outbox.own_many(connection, room, result.news)]
+        told = [await outbox.own_many(connection, room, result.news)] if result.news else []
+        sent()
+    result.rows += [number for row in told for number, in await row.fetchall()]
     for offer, qty in sorted(seats.items()):
         await hold_seats(connection, room, offer, qty, offers[offer].terms, bar)
     result.seated = bool(seats)
@@ -306,14 +311,9 @@ Giver = Callable[[AsyncConnection, str, str, Move, bool, datetime], Awaitable[li
 
 
 async def give(
-    connection: AsyncConnection,
-    room: str,
-    intents: Sequence[Intent],
-    most: int,
-    hold_seconds: int,
-    bookers: Sequence[Booker],
+    connection: AsyncConnection, room: str, intents: Sequence[Intent], most: int, hold_seconds: int, bookers: Sequence[Booker],
     now: datetime,
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:  # fmt: skip
     """Book these intents, all for one offer at one place, in their order and as far as `most` units go.
 
     Returns rid -> what the buyer is told, in the order of the movements, and rid -> why not, for the others. `most` is what has just come

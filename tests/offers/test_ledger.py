@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
 from live.infra import outbox
 from live.infra.db import Database, utc_now
 from live.infra.keys import room_key
+from live.offers import ledger as offers_ledger
+from live.offers import reservations
 from live.offers.actions import add_stock, clear_shelf, end_offer
 from live.offers.audit import audit_room
 from live.offers.leases import Ledger
 from live.offers.ledger import RoomLedger
 from live.offers.rebuild import rebuild, sound
-from live.offers.reservations import record, reserve
+from live.offers.reservations import Tap, record, reserve
 from tests.offers.shop import book_all, books, coupon, forget, group, make_shop, sale, tap
 from workers.ledger import facts, hands
 
@@ -80,6 +84,44 @@ async def test_two_ledgers_on_one_room_book_each_intent_once(database: Database,
     await asyncio.gather(first._settled_all(), second._settled_all())
     assert await one(database, "SELECT count(*) FROM orders") == 60
     assert await left(redis, offer) == 0
+    assert await balanced(database, redis)
+
+
+async def test_what_follows_a_commit_makes_way_for_the_next_group_and_never_waits_for_long(
+    database: Database, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_shop(database)
+    mugs, pens, cups = [await sale(database, {"S1": 9}) for _ in range(3)]
+    ledger = await books(database, redis)
+    turns: list[bool] = []
+
+    async def settle(*given: Any) -> int:
+        turns.append(ledger.sent.is_set())
+        return await reservations.settle(*given)
+
+    async def groups(*taps: Tap) -> None:
+        read = []
+        for each in taps:
+            await reserve(redis, "r1", [each], CAP)
+            read.append(await ledger._read(">"))
+        for intents in read:
+            await ledger._book(intents)
+
+    monkeypatch.setattr(offers_ledger, "settle", settle)
+    await groups(tap(1, mugs), tap(2, pens))
+    await ledger._settled_all()
+    assert turns == [True, True]  # the first one was settled while PostgreSQL wrote the second
+    turns.clear()
+    async with database.connection() as connection:
+        await connection.execute(text("SELECT 1 FROM allotment WHERE offer_id = :o FOR UPDATE"), {"o": pens})
+        held = asyncio.create_task(groups(tap(3, cups), tap(4, pens)))
+        async with asyncio.timeout(10):
+            while not turns:
+                await asyncio.sleep(0.01)
+        assert turns == [False]  # the first one's buyers were told although the second cannot be written
+        assert not held.done()
+    await held
+    await ledger._settled_all()
     assert await balanced(database, redis)
 
 
