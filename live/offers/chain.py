@@ -22,6 +22,8 @@ A chain proves that nothing before a known hash was changed; whoever rewrites al
 from __future__ import annotations
 
 import hashlib
+import math
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,9 +59,12 @@ def seal_line(row: RowMapping) -> bytes:
     return canonical(fields | {"location": row["location"], "from_no": row["from_no"], "to_no": row["move_no"]})
 
 
-async def seal_due(db: Database, now: datetime) -> int:
-    """Seal what was moved since the last seals; how many seals. Safe to run twice at once: a range begins once."""
-    made = 0
+async def seal_due(db: Database, now: datetime, seconds: float = math.inf) -> int:
+    """Seal what was moved since the last seals; how many seals. Safe to run twice at once: a range begins once.
+
+    After `seconds` no other range is begun; the next call goes on where the fewest movements are sealed.
+    """
+    made, until = 0, time.monotonic() + seconds
     async with db.connection() as connection:
         due = (await connection.execute(text(_DUE), {"most": ALLOTMENTS_AT_ONCE})).mappings().all()
     for row in due:
@@ -68,8 +73,9 @@ async def seal_due(db: Database, now: datetime) -> int:
             follows = await _seal_range(db, row, start, min(start + SEAL_MOST - 1, row["move_no"]), previous, now)
             if follows is None:
                 break
-            previous = follows
-            made += 1
+            previous, made = follows, made + 1
+            if time.monotonic() >= until:
+                return made
     return made
 
 
