@@ -90,7 +90,8 @@ class Settings(BaseSettings):
     # Buying
     batch_ms: float = 5.0  # how long the hub gathers intents of one room
     batch_size: int = 200
-    unbooked_cap: int = 20_000  # more intents waiting than this: `busy` (about one second of the ledger's best rate)
+    unbooked_cap: int = 20_000  # more intents waiting than this: `busy` (about two seconds of the ledger's best rate) …
+    line_cap: int = Field(default=20_000, ge=0)  # … and so many wait their turn in a hub, some 20 MB; who comes then is told so
     verdict_ms: int = 800  # then the buyer is told `pending`
     hold_seconds: int = 600  # live orders: 10 min to pay
     flash_hold_seconds: int = 300  # flash sales: 5 min

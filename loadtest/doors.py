@@ -8,15 +8,15 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from live.infra.keys import hub_channel, room_key
 from live.infra.redis import connect, connect_buying
+from live.offers.intake import Intake
 from live.offers.reservations import Answer, Tap, read_record, records, reserve
 from live.offers.rules import body_hash, rid_of
 from live.protocol.codes import Code
@@ -28,6 +28,7 @@ VERSION = 1  # price version of an offer nobody has changed
 OPEN_SECONDS = 15.0  # a new room is taken by the ledger within half a second
 AT_ONCE = 100  # handshakes under way together
 BATCH_SECONDS, BATCH_SIZE, UNBOOKED = 0.005, 200, 20_000  # the hub's own defaults
+LINE = 140_000  # the lines of seven hubs: each tap is a person of its own, and a hub holds 18,000
 ASK_SECONDS, ASK_AT_ONCE = 1.0, 1000  # an intent whose verdict is so late is asked for, with others of its kind
 
 
@@ -135,14 +136,14 @@ class SocketDoor:
             socket.close()
 
 
-class DirectDoor:
+class DirectDoor(Intake[int]):
     """What the hub does with taps, without the sockets: batches to the turnstile, verdicts from the ledger's channel."""
 
     def __init__(self, storm: Storm, house: House, room: str, offer: int, at: str = STORE) -> None:
+        super().__init__(BATCH_SECONDS, BATCH_SIZE, LINE, self._spawn)
         self.storm, self.room, self.offer, self.at = storm, room, offer, at
         self.redis, self.buying = connect(house.redis_url), connect_buying(house.redis_url)
         self.hub = f"storm{secrets.token_hex(4)}"
-        self.batch: list[tuple[int, Tap]] = []
         self.waiting: dict[str, tuple[int, float]] = {}  # rid → tap, when it was sent or asked for
         self.tasks: set[asyncio.Task[None]] = set()
         self.pubsub = self.redis.pubsub(ignore_subscribe_messages=True)
@@ -157,7 +158,7 @@ class DirectDoor:
             while not await self.redis.exists(room_key(self.room, f"offer:{self.offer}")):  # noqa: ASYNC110 - another process's event
                 await asyncio.sleep(0.1)
         self._spawn(self._listen())
-        self._spawn(self._ask())
+        self._spawn(self._look())
 
     def whose(self, n: int) -> tuple[int, str]:
         """The person who taps tap n, and the key; here a person of its own."""
@@ -168,33 +169,33 @@ class DirectDoor:
         person, key = self.whose(n)
         who = f"p:{person}"
         rid = rid_of(who, self.room, key)
-        self.batch.append((n, Tap(rid, who, f"P{person}", self.hub, self.hash, tries, (self.at,), ((self.offer, 1, self.version),))))
-        if len(self.batch) >= BATCH_SIZE:
-            self._flush()
-        elif len(self.batch) == 1:
-            asyncio.get_running_loop().call_later(BATCH_SECONDS, self._flush)
+        self.add(n, Tap(rid, who, f"P{person}", self.hub, self.hash, tries, (self.at,), ((self.offer, 1, self.version),)))
 
-    def _flush(self) -> None:
-        batch, self.batch = self.batch, []
-        if batch:
-            self._spawn(self._reserve(batch))
+    async def decide(self, taps: Sequence[Tap]) -> list[Answer]:
+        """Ask the turnstile."""
+        return await reserve(self.buying, self.room, taps, UNBOOKED)
 
-    async def _reserve(self, batch: list[tuple[int, Tap]]) -> None:
-        now = asyncio.get_running_loop().time()
-        for n, tap in batch:  # before the call: the ledger may be faster than the reply
-            self.waiting[tap.rid] = (n, now)
-        try:
-            answers = await reserve(self.buying, self.room, [tap for _, tap in batch], UNBOOKED)
-        except (RedisError, OSError):
-            return  # nobody knows whether it ran: _ask finds out
-        for (n, tap), answer in zip(batch, answers, strict=True):
-            code = _final(answer)
-            if code == Code.PRICE_CHANGED:  # the buyer agrees to the new one
-                self.version = max(self.version, int(answer.facts[1]))
-                self.tap(n, tap.tries)
-                continue
-            if code is not None:
-                self._verdict(tap.rid, code, read_record(answer.record).body if answer.tag == "KNOWN" else None)
+    def sent(self, who: int, tap: Tap) -> None:
+        """The ledger may be faster than the turnstile's reply."""
+        self.waiting[tap.rid] = (who, asyncio.get_running_loop().time())
+
+    def kept(self, who: int, tap: Tap) -> None:
+        """It is in line again."""
+        self.waiting.pop(tap.rid, None)
+
+    def answered(self, who: int, tap: Tap, answer: Answer) -> None:
+        """What the turnstile said of tap `who`."""
+        code = _final(answer)
+        if code == Code.PRICE_CHANGED:  # the buyer agrees to the new one
+            self.version = max(self.version, int(answer.facts[1]))
+            self.tap(who, tap.tries)
+        elif code is not None and tap.rid not in self.waiting:  # it was never sent, or its verdict was faster
+            self.storm.answer(who, code)
+        elif code is not None:
+            self._verdict(tap.rid, code, read_record(answer.record).body if answer.tag == "KNOWN" else None)
+
+    def unknown(self, taps: Sequence[Tap], error: Exception) -> None:
+        """`_look` finds out."""
 
     async def _listen(self) -> None:
         while True:
@@ -212,7 +213,7 @@ class DirectDoor:
         if body is not None:
             self.booked(body)
 
-    async def _ask(self) -> None:
+    async def _look(self) -> None:
         """Look up what has waited too long: a verdict or a reply was lost."""
         while True:
             await asyncio.sleep(ASK_SECONDS)

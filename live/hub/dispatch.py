@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from live.hub import figures
 from live.hub.connection import Connection
 from live.hub.limits import Bucket, Purse
 from live.hub.room import Waiting
+from live.offers.intake import Intake
 from live.offers.reservations import Answer, Record, Tap, read_record, records, reserve
 from live.offers.rules import ANYWHERE, body_hash, rid_of, word_hash
 from live.protocol.codes import Close, Code, Refusal
@@ -40,7 +42,7 @@ class Waiter:
     hash: str
     since: float
     asked: float
-    told: bool = False  # `pending` was said
+    over: bool = False  # it was answered for good
     intent: str = ""  # the handle of what the turnstile let through, once it has answered
 
 
@@ -49,7 +51,7 @@ class Desk:
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        self.batches: dict[str, list[tuple[Connection, int, Tap]]] = {}
+        self.due: deque[tuple[float, str, Waiter]] = deque()  # when each is told `pending`, and its rid
         self.waiting: dict[str, list[Waiter]] = {}  # by rid, in the order they came
         self.refused: dict[str, dict[str, Refusal]] = {}  # by rid and handle: of intents nobody is known to wait for
         self.remarks: dict[str, list[tuple[Connection, int, Remark]]] = {}
@@ -204,43 +206,38 @@ class Desk:
                 raise Refusal(Code(why))
         rid = rid_of(identity.sub, feed.room, key)
         tap = Tap(rid, identity.sub, identity.name, self.hub.id, body_hash(amounts, at, team), tries, at, lines, word, team)
-        batch = self.batches.setdefault(feed.room, [])
-        batch.append((connection, command, tap))
-        settings = self.hub.settings
-        if len(batch) >= settings.batch_size:
-            self._send(feed)
-        elif len(batch) == 1:
-            self.hub.loop.call_later(settings.batch_ms / 1000, self._send, feed)
+        if feed.intake is None:
+            feed.intake = _RoomIntake(self, feed)
+        waiter = Waiter(connection, command, feed, tap.hash, now, now)
+        self._due(now, rid, waiter)
+        feed.intake.add(waiter, tap)
 
-    def _send(self, feed: RoomFeed) -> None:
-        batch = self.batches.pop(feed.room, None)
-        if batch:
-            figures.batch.observe(len(batch))
-            self.hub.spawn(self._reserve(feed, batch))
+    def _due(self, now: float, rid: str, waiter: Waiter) -> None:
+        patience = self.hub.settings.verdict_ms / 1000
+        self.due.append((now + patience, rid, waiter))
+        if len(self.due) == 1:
+            self.hub.loop.call_later(patience, self._overdue)
 
-    async def _reserve(self, feed: RoomFeed, batch: list[tuple[Connection, int, Tap]]) -> None:
-        taps = [tap for _, _, tap in batch]
-        # Whoever has a verdict coming must be known before the turnstile answers: the ledger may be faster than the reply.
-        now = time.monotonic()
-        for connection, command, tap in batch:
-            self.waiting.setdefault(tap.rid, []).append(Waiter(connection, command, feed, tap.hash, now, now))
-        self.hub.loop.call_later(self.hub.settings.verdict_ms / 1000, self._overdue, [tap.rid for tap in taps])
-        try:
-            if watchers := {tap.who for tap in taps if not feed.picture.watchable.isdisjoint(offer for offer, *_ in tap.lines)}:
-                await feed.watching.write(watchers)
-            answers = await reserve(self.hub.buying, feed.room, taps, self.hub.settings.unbooked_cap)
-        except (RedisError, OSError) as error:
-            # Nobody knows whether it ran. The rids stay awaited; asking their records resolves them.
-            log.warning("turnstile.unknown", room=feed.room, intents=len(taps), error=str(error)[:200])
-            return
-        for (connection, command, tap), answer in zip(batch, answers, strict=True):
-            refusal = self._answer(feed, tap, answer)
-            if refusal is not None:
-                self._resolve(tap.rid, connection, command, refusal)
-            else:
-                self._expect(tap.rid, connection, command, answer.intent or read_record(answer.record).intent)
+    def wait(self, waiter: Waiter, rid: str) -> None:
+        """A tap is on its way to the turnstile."""
+        waiter.asked = time.monotonic()
+        self.waiting.setdefault(rid, []).append(waiter)
 
-    def _answer(self, feed: RoomFeed, tap: Tap, answer: Answer) -> Refusal | dict[str, Any] | None:
+    def let_go(self, waiter: Waiter, rid: str) -> None:
+        """No verdict will come for this one."""
+        self._await(rid, [each for each in self.waiting.get(rid, ()) if each is not waiter])
+        self._refuse(rid)
+
+    def answered(self, waiter: Waiter, tap: Tap, answer: Answer) -> None:
+        """The turnstile has spoken."""
+        told = self._answer(tap, answer)
+        if told is None:
+            self._expect(tap.rid, waiter, answer.intent or read_record(answer.record).intent)
+        else:
+            _tell(waiter, told)
+            self.let_go(waiter, tap.rid)
+
+    def _answer(self, tap: Tap, answer: Answer) -> Refusal | dict[str, Any] | None:
         if answer.tag == "KNOWN":
             return _known(read_record(answer.record), tap.hash)
         if answer.tag == "NO":
@@ -248,17 +245,6 @@ class Desk:
         if answer.tag == "FENCED":
             return Refusal(Code.FENCED, wait=500)
         return None
-
-    def _resolve(self, rid: str, connection: Connection, command: int, answer: Refusal | dict[str, Any]) -> None:
-        """Answer one waiting command."""
-        left = []
-        for waiter in self.waiting.get(rid, ()):
-            if waiter.connection is connection and waiter.command == command:
-                _tell(waiter, answer)
-            else:
-                left.append(waiter)
-        self._await(rid, left)
-        self._refuse(rid)
 
     def _await(self, rid: str, waiters: list[Waiter]) -> None:
         """Whoever still waits for this rid."""
@@ -268,14 +254,14 @@ class Desk:
             self.waiting.pop(rid, None)
             self.refused.pop(rid, None)
 
-    def _expect(self, rid: str, connection: Connection, command: int, intent: str) -> None:
+    def _expect(self, rid: str, waiter: Waiter, intent: str) -> None:
         """The turnstile let this command through, or knows its intent: whoever came before it waits for that one too."""
         waiters = self.waiting.get(rid, [])
-        mine = next((i for i, each in enumerate(waiters) if each.connection is connection and each.command == command), None)
-        if mine is None or waiters[mine].intent:
+        mine = next((i for i, each in enumerate(waiters) if each is waiter), None)
+        if mine is None or waiter.intent:
             return  # told, or a later command's reply came first
-        for waiter in waiters[: mine + 1]:
-            waiter.intent = intent
+        for each in waiters[: mine + 1]:
+            each.intent = intent
         self._refuse(rid)
 
     def _refuse(self, rid: str) -> None:
@@ -306,12 +292,14 @@ class Desk:
             self.refused.setdefault(rid, {})[intent] = refusal_of(no[0], tuple(no[1:]))
             self._refuse(rid)
 
-    def _overdue(self, rids: list[str]) -> None:
-        for rid in rids:
-            for waiter in self.waiting.get(rid, ()):
-                if not waiter.told:
-                    waiter.told = True
-                    waiter.connection.reply(waiter.command, {"pending": True, "rid": rid, "fence": waiter.feed.picture.fence})
+    def _overdue(self) -> None:
+        now = time.monotonic()
+        while self.due and self.due[0][0] <= now:
+            _, rid, waiter = self.due.popleft()
+            if not waiter.over:
+                waiter.connection.reply(waiter.command, {"pending": True, "rid": rid, "fence": waiter.feed.picture.fence})
+        if self.due:
+            self.hub.loop.call_later(max(0.0, self.due[0][0] - now), self._overdue)
 
     async def ask_again(self) -> None:
         """Look at the records of what has waited too long: a lost verdict, a lost reply of the turnstile, a lost intent."""
@@ -341,15 +329,20 @@ class Desk:
         lost = bool(fence) and (record is None or record.fence != fence)
         for waiter in [waiter for waiter in self.waiting.get(rid, ()) if waiter.asked == asked]:
             if lost:
-                self._resolve(rid, waiter.connection, waiter.command, Refusal(Code.AGAIN))
+                _tell(waiter, Refusal(Code.AGAIN))
+                self.let_go(waiter, rid)
             elif record is not None:
-                self._expect(rid, waiter.connection, waiter.command, record.intent)
+                self._expect(rid, waiter, record.intent)
 
     def _ask(self, connection: Connection, command: Ask) -> None:
         feed, identity = _feed(connection), connection.identity
         if identity is None or not identity.known:
             raise Refusal(Code.IDENTIFY)
-        self.hub.spawn(self._asked(connection, feed, command.id, rid_of(identity.sub, feed.room, command.d.key)))
+        rid = rid_of(identity.sub, feed.room, command.d.key)
+        if feed.intake is not None and rid in feed.intake.line:
+            connection.reply(command.id, {"pending": True, "rid": rid, "fence": feed.picture.fence})
+        else:
+            self.hub.spawn(self._asked(connection, feed, command.id, rid))
 
     async def _asked(self, connection: Connection, feed: RoomFeed, command: int, rid: str) -> None:
         try:
@@ -365,6 +358,38 @@ class Desk:
             connection.reply(command, {"pending": True, "rid": rid, "fence": feed.picture.fence})
 
 
+class _RoomIntake(Intake[Waiter]):
+    """One room's taps on this hub."""
+
+    def __init__(self, desk: Desk, feed: RoomFeed) -> None:
+        hub, settings = desk.hub, desk.hub.settings
+        super().__init__(settings.batch_ms / 1000, settings.batch_size, settings.line_cap, hub.spawn)
+        self.desk, self.feed, self.hub = desk, feed, hub
+
+    async def decide(self, taps: Sequence[Tap]) -> list[Answer]:
+        figures.batch.observe(len(taps))
+        picture = self.feed.picture
+        if watchers := {tap.who for tap in taps if not picture.watchable.isdisjoint(offer for offer, *_ in tap.lines)}:
+            await self.feed.watching.write(watchers)
+        return await reserve(self.hub.buying, self.feed.room, taps, self.hub.settings.unbooked_cap)
+
+    def sent(self, who: Waiter, tap: Tap) -> None:
+        self.desk.wait(who, tap.rid)
+
+    def kept(self, who: Waiter, tap: Tap) -> None:
+        self.desk.let_go(who, tap.rid)
+
+    def answered(self, who: Waiter, tap: Tap, answer: Answer) -> None:
+        self.desk.answered(who, tap, answer)
+
+    def unknown(self, taps: Sequence[Tap], error: Exception) -> None:
+        # The rids stay awaited; asking their records resolves them.
+        log.warning("turnstile.unknown", room=self.feed.room, intents=len(taps), error=str(error)[:200])
+
+    def here(self, who: Waiter) -> bool:
+        return who.connection.open
+
+
 def _feed(connection: Connection) -> RoomFeed:
     if connection.feed is None:
         raise Refusal(Code.STATE, state="joining")
@@ -378,6 +403,9 @@ def _known(record: Record, digest: str) -> Refusal | dict[str, Any] | None:
 
 
 def _tell(waiter: Waiter, answer: Refusal | dict[str, Any]) -> None:
+    if waiter.over:
+        return
+    waiter.over = True
     if isinstance(answer, Refusal):
         waiter.connection.refuse(waiter.command, answer)
     else:

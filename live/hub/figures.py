@@ -27,7 +27,8 @@ written = Counter("live_hub_written_frames", "Room frames written to sockets")
 sweep = Histogram("live_hub_sweep_seconds", "A room writing to its sockets, by what it began with", ["lane"], buckets=SWEEPS)
 age = Histogram("live_hub_age_seconds", "From having read something to its last write", ["lane"], buckets=SWEEPS)
 batch = Histogram("live_hub_batch", "Intents decided by one turnstile call", buckets=(1, 2, 5, 10, 20, 50, 100, 200))
-verdicts = Histogram("live_hub_verdict_seconds", "From turnstile to verdict", buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 0.8, 3))
+line = Gauge("live_hub_line", "Taps that wait until the books have caught up")
+verdicts = Histogram("live_hub_verdict_seconds", "From tap to verdict", buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 0.8, 3))
 collections = Histogram("live_hub_gc_seconds", "Pauses of the garbage collector", buckets=(0.001, 0.005, 0.02, 0.05, 0.1, 0.5))
 
 _began = 0.0

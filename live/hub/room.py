@@ -26,7 +26,9 @@ from live.protocol.codes import Close, Code, Refusal
 from live.protocol.commands import Hello
 
 if TYPE_CHECKING:
+    from live.hub.dispatch import Waiter
     from live.hub.server import Hub
+    from live.offers.intake import Intake
 
 log = structlog.get_logger("hub")
 
@@ -64,6 +66,7 @@ class RoomFeed:
         self.stale: set[Connection] = set()  # state was skipped for these
         self.people: dict[str, tuple[Connection, ...]] = {}
         self.watching = Watching(hub.redis, room)
+        self.intake: Intake[Waiter] | None = None  # once somebody has tapped here
         self.waiting: list[Waiting] = []
         self.wake = asyncio.Event()
         self.busy = self.empty_since = time.monotonic()  # when there was news last; when the last viewer went

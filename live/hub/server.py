@@ -295,6 +295,7 @@ class Hub:
                 connection.close(Close.SLOW)
         figures.queue.set(waiting)
         figures.behind.set(len(self.door.behind))
+        figures.line.set(sum(len(feed.intake.line) for feed in self.rooms.values() if feed.intake is not None))
         self._freeze()
 
     def _freeze(self) -> None:

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from live.hub import dispatch
+from live.offers import intake
 from live.offers.reservations import Answer, Record, Tap
 from live.offers.rules import rid_of
 from live.settings import Settings
@@ -172,3 +173,28 @@ async def test_who_lost_the_reply_and_the_record_comes_again(stage: Stage, gate:
     await stage.hub.desk.ask_again()
     assert await heard(stage, buyer, number) == "again"
     assert (stage.hub.desk.waiting, stage.hub.desk.refused) == ({}, {})
+
+
+async def test_who_finds_the_books_behind_waits_in_line_and_is_told_so(settings: Settings, redis: Redis, gate: Gatekeeper) -> None:
+    async with a_stage(settings, verdict_ms=20) as stage:
+        buyer = await stage.join("p:1")
+        number = await taps(gate, buyer)
+        await says(gate, Answer("NO", "busy"))
+        assert stage.hub.desk.waiting == {}  # no verdict will come, so nobody may take it for lost
+        assert (await buyer.reply(number))["ok"]["pending"] is True
+        await until(lambda: len(gate.asked) == 2, "a second call of the turnstile")
+        await says(gate, Answer("OK", fence="2", intent=NEW))
+        stage.hub.desk.verdict(RID, NEW, BODY, [])
+        await until(lambda: any(frame.get("ok") == BODY for frame in buyer.frames), "the order")
+        assert (stage.hub.desk.waiting, stage.hub.desk.refused) == ({}, {})
+
+
+async def test_asking_for_a_tap_that_stands_in_line_sends_nobody_to_its_end(
+    stage: Stage, gate: Gatekeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "PAUSE", 60.0)
+    buyer = await stage.join("p:1")
+    await taps(gate, buyer)
+    await says(gate, Answer("NO", "busy"))
+    assert (await buyer.ask("ask", key=KEY))["ok"]["pending"] is True
+    assert len(gate.asked) == 1
