@@ -233,13 +233,13 @@ class Connection(asyncio.Protocol):
         try:
             command = parse(raw)
         except Refusal as refusal:
-            figures.commands.labels(type="bad").inc()
+            figures.command("bad").inc()
             answer = refusal.facts.pop("id", None)
             self.refuse(answer, refusal)
             if self.identity is None:
                 self.close(Close.BAD_FRAME)
             return
-        figures.commands.labels(type=command.t).inc()
+        figures.command(command.t).inc()
         self.hub.dispatch(self, command)
 
     # sending

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("hub")
 
-GATHER = 0.02  # seconds comments of a room are gathered for one call; they wait for their tick anyway
+GATHER = 0.02  # seconds comments of a room are gathered for one call, and people for being told `pending`; neither is noticed
 ASK_AGAIN = 1.0  # seconds between looks at the record of an intent whose verdict has not come
 
 
@@ -299,7 +299,7 @@ class Desk:
             if not waiter.over:
                 waiter.connection.reply(waiter.command, {"pending": True, "rid": rid, "fence": waiter.feed.picture.fence})
         if self.due:
-            self.hub.loop.call_later(max(0.0, self.due[0][0] - now), self._overdue)
+            self.hub.loop.call_later(max(GATHER, self.due[0][0] - now), self._overdue)
 
     async def ask_again(self) -> None:
         """Look at the records of what has waited too long: a lost verdict, a lost reply of the turnstile, a lost intent."""

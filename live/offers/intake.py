@@ -100,7 +100,8 @@ class Intake(ABC, Generic[Who]):
         """The first of the line step forward; who has gone meanwhile leaves it."""
         for rid in list(islice(self.line, self.size)):
             place = self.line.pop(rid)
-            place.whose = [who for who in place.whose if self.here(who)]
+            if self.behind:
+                place.whose = [who for who in place.whose if self.here(who)]
             if place.whose:
                 yield place
 
