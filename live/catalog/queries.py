@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, select
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -60,6 +61,10 @@ def _facts() -> Select[*tuple[Any, ...]]:
         .join(Product, col(Product.id) == col(Sku.product_id))
         .join(Category, col(Category.id) == col(Product.category_id))
     )
+
+
+# For the driver itself; rows are `SkuFacts`, and the tables go by their names.
+FACTS = str(_facts().compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
 
 
 async def sku_by_code(session: AsyncSession, code: str) -> SkuFacts | None:

@@ -37,19 +37,16 @@ class Booker(Protocol):
     kinds: frozenset[str]
 
     known: str  # SELECT of what is in the books already; its parameter: rids, as the text of an array
+    reads: str | None  # SELECT of what has to be known of the offers it sells; its parameter: their ids, likewise
 
     def booked(self, row: Any) -> tuple[str, Booked]:
         """A row of `known`: rid, and what it became."""
         ...
 
-    async def ahead(self, connection: AsyncConnection, offers: Mapping[int, OfferFacts]) -> Any:
-        """What has to be read before these offers are sold."""
-        ...
-
     async def book(
-        self, connection: AsyncConnection, intents: Sequence[Intent], offers: Mapping[int, OfferFacts], now: datetime, ahead: Any = None
+        self, connection: AsyncConnection, intents: Sequence[Intent], offers: Mapping[int, OfferFacts], now: datetime, read: Sequence[Any]
     ) -> Sold:
-        """Write these, which come sorted by rid. Speaks to the driver only, so that it can be one of a pipeline's; raises its errors."""
+        """Write these, which come sorted by rid. `read`: rows of `reads`. Speaks to the driver only, in a pipeline; raises its errors."""
         ...
 
 
@@ -173,6 +170,7 @@ class _Locked:
     offers: dict[int, OfferFacts]
     teams: dict[int, dict[str, Any]]
     parties: Parties
+    reads: dict[Booker, Sequence[Any]]  # what bookers have to know
 
 
 async def _lock(
@@ -192,9 +190,9 @@ async def _lock(
         quotas = await raw.execute(_QUOTAS, (array(o for o, _ in people), array(p for _, p in people)))
         rids = array(intent.rid for intent in intents)
         booked = [await raw.execute(booker.known, (rids,)) for booker in bookers]
-    fence = await fences.fetchone()
-    rows: Rows = {}
-    counters = Counters()
+        kinds = {intent.kind for intent in intents}
+        reading = [(booker, await raw.execute(booker.reads, (ids,))) for booker in bookers if booker.reads and booker.kinds & kinds]
+    fence, rows, counters = await fences.fetchone(), Rows(), Counters()
     for offer, place, total, taken, move_no in await allotments.fetchall():
         rows[(offer, place)] = {"total": total, "taken": taken, "move_no": move_no}
         counters.free[(offer, place)] = total - taken
@@ -212,7 +210,8 @@ async def _lock(
     known: dict[str, Booked] = {}
     for booker, found in zip(bookers, booked, strict=True):
         known |= dict([booker.booked(row) for row in await found.fetchall()])
-    return (fence[0] if fence else None), _Locked(counters, rows, offers, teams, parties), known
+    reads: dict[Booker, Sequence[Any]] = {booker: await found.fetchall() for booker, found in reading}
+    return (fence[0] if fence else None), _Locked(counters, rows, offers, teams, parties, reads), known
 
 
 async def _write(
@@ -225,7 +224,6 @@ async def _write(
     ordered = [accepted[rid] for rid in sorted(accepted)]
     selling = [(booker, [intent for intent in ordered if intent.kind in booker.kinds]) for booker in bookers]
     await seat(connection, room, ordered, offers, now)
-    reads = [await booker.ahead(connection, offers) if mine else None for booker, mine in selling]
     moves, quotas, seats = _numbered(accepted, rows, locked.teams)
     changed, people = sorted(rows.items()), sorted(quotas)
     raw = await driver(connection)
@@ -236,9 +234,9 @@ async def _write(
         used = (array(o for o, _ in people), array(p for _, p in people), array(quotas[k] for k in people))
         await raw.execute(_USE, (*used, array(offers[o].per_person for o, _ in people)))
         # What is written first is cheap to put together: PostgreSQL is at it while the rest is.
-        for (booker, mine), read in zip(selling, reads, strict=True):
+        for booker, mine in selling:
             if mine:
-                sold = await booker.book(connection, mine, offers, now, read)
+                sold = await booker.book(connection, mine, offers, now, locked.reads.get(booker, ()))
                 bodies |= sold.bodies
                 result.news += sold.news
         told = [await outbox.own_many(connection, room, result.news)] if result.news else []

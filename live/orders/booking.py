@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from live.catalog.queries import skus
+from live.catalog.queries import FACTS, SkuFacts
 from live.infra import outbox
 from live.infra.db import driver, epoch_ms
 from live.offers.rules import Booked, Intent, OfferFacts
@@ -29,8 +29,8 @@ _LINES = (
     " SELECT t.order_no, t.line, t.offer_id, t.sku_id, s.sku, s.name_zh, s.name_en, s.picture, t.qty, t.fen, t.version"
     " FROM json_to_recordset(CAST(%s AS json))"
     " AS t (order_no text, line bigint, offer_id bigint, sku_id bigint, qty bigint, fen bigint, version bigint)"
-    # A batch is a rush for a few things: their names travel once, not once a line.
-    " JOIN json_to_recordset(CAST(%s AS json)) AS s (id bigint, sku text, name_zh text, name_en text, picture text) ON s.id = t.sku_id"
+    # A batch is a rush for a few things: their names travel once, not once a line. A thing without a name breaks the batch.
+    " LEFT JOIN json_to_recordset(CAST(%s AS json)) AS s (id bigint, sku text, name_zh text, name_en text, picture text) ON s.id = t.sku_id"
 )
 
 
@@ -39,35 +39,25 @@ class OrderBooker:
 
     kinds = frozenset({"sale", "group"})
     known = "SELECT rid, intent_id, no, fen - discount, pay_until FROM orders WHERE rid = ANY(CAST(%s AS text[]))"
+    reads: str | None = FACTS + " WHERE sku.id IN (SELECT sku_id FROM offer WHERE id = ANY(CAST(%s AS bigint[])))"
 
     def booked(self, row: Any) -> tuple[str, Booked]:
         """An order that is in the books already."""
         rid, intent_id, no, fen, pay_until = row
         return rid, Booked(intent_id, _body(no, fen, epoch_ms(pay_until)))
 
-    async def ahead(self, connection: AsyncConnection, offers: Mapping[int, OfferFacts]) -> str:
-        """The things on offer, as JSON: an order line is a snapshot, since a product may be renamed tomorrow."""
-        async with AsyncSession(connection) as session:
-            facts = await skus(session, sorted({offer.sku_id for offer in offers.values() if offer.sku_id is not None}))
-        return _json([
-            {"id": thing.id, "sku": thing.code, "name_zh": thing.title["zh"], "name_en": thing.title["en"], "picture": thing.picture}
-            for thing in facts.values()
-        ])  # fmt: skip
-
     async def book(
-        self, connection: AsyncConnection, intents: Sequence[Intent], offers: Mapping[int, OfferFacts], now: datetime,
-        ahead: str | None = None,
-    ) -> Sold:  # fmt: skip
+        self, connection: AsyncConnection, intents: Sequence[Intent], offers: Mapping[int, OfferFacts], now: datetime, read: Sequence[Any]
+    ) -> Sold:
         """Write the orders of `intents`, which come in rid order. A rid that is there already breaks the batch: the ledger asked first."""
         if not intents:
             return Sold({}, [])
         made: dict[_Alike, _Hold] = {}
         holds = [_hold(intent, offers, made, now) for intent in intents]
         orders = [_order(intent, hold, now) for intent, hold in zip(intents, holds, strict=True)]
-        things = await self.ahead(connection, offers) if ahead is None else ahead
         raw = await driver(connection)
         await raw.execute(_ORDERS, (now, _json(orders)))
-        await raw.execute(_LINES, (_json(_lines(intents, orders, offers)), things))
+        await raw.execute(_LINES, (_json(_lines(intents, orders, offers)), _json([_thing(SkuFacts(*row)) for row in read])))
         told = Sold({}, [])
         for order, intent, hold in zip(orders, intents, holds, strict=True):
             told.bodies[intent.rid] = _body(order["no"], order["fen"], hold.until_ms)
@@ -136,6 +126,12 @@ def _lines(intents: Sequence[Intent], orders: Sequence[Mapping[str, Any]], offer
         for intent, order in zip(intents, orders, strict=True)
         for at, line in enumerate(intent.lines)
     ]
+
+
+def _thing(thing: SkuFacts) -> dict[str, Any]:
+    """An order line is a snapshot: a product may be renamed tomorrow."""
+    names = {"name_zh": thing.title["zh"], "name_en": thing.title["en"]}
+    return {"id": thing.id, "sku": thing.code, "picture": thing.picture} | names
 
 
 def _body(no: str, fen: int, until_ms: int) -> dict[str, Any]:

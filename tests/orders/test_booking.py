@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from psycopg import AsyncCursor, IntegrityError
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from live.infra.db import array, driver, epoch_ms
 from live.offers.rules import Booked, Intent, IntentLine, OfferFacts
@@ -23,6 +24,11 @@ def facts_of(*offers: Offer, team: int | None = None) -> dict[int, OfferFacts]:
         int(o.id or 0): OfferFacts(int(o.id or 0), ROOM, o.kind, o.sku_id, o.hold_seconds, o.per_person, o.terms, team, "open", o.closes_at)
         for o in offers
     }
+
+
+async def things(connection: AsyncConnection, offer: Offer) -> list[Any]:
+    raw = await driver(connection)
+    return await (await raw.execute(OrderBooker.reads, (array([int(offer.id or 0)]),))).fetchall()
 
 
 async def test_an_intent_becomes_an_order_at_the_promised_price_with_names_as_they_were(shop: Shop) -> None:
@@ -88,15 +94,15 @@ async def test_five_hundred_orders_take_three_statements(shop: Shop, monkeypatch
 
     monkeypatch.setattr(AsyncCursor, "execute", counted)
     async with shop.db.connection() as connection:
-        sold = await OrderBooker().book(connection, taps, facts_of(offer), NOW)
-    assert len(statements) == 3  # orders, lines, the things they name
+        sold = await OrderBooker().book(connection, taps, facts_of(offer), NOW, await things(connection, offer))
+    assert len(statements) == 3  # the things they name, orders, lines
     assert len({body["order"]["no"] for body in sold.bodies.values()}) == len(sold.news) == 500
     assert await shop.one("SELECT (SELECT count(*) FROM orders) || ' ' || (SELECT count(*) FROM order_line)") == "500 500"
 
 
 async def test_nothing_to_book_asks_nothing(shop: Shop) -> None:
     async with shop.db.connection() as connection:
-        assert await OrderBooker().book(connection, [], {}, NOW) == ({}, [])
+        assert await OrderBooker().book(connection, [], {}, NOW, []) == ({}, [])
 
 
 async def test_a_rid_that_is_in_the_books_breaks_the_batch_and_leaves_nothing_of_it(shop: Shop) -> None:
@@ -107,8 +113,16 @@ async def test_a_rid_that_is_in_the_books_breaks_the_batch_and_leaves_nothing_of
     batch: list[Intent] = sorted([shop.intent(offer, "p:2"), tap], key=lambda one: one.rid)
     with pytest.raises(IntegrityError):
         async with shop.db.connection() as connection:
-            await OrderBooker().book(connection, batch, facts_of(offer), NOW)
+            await OrderBooker().book(connection, batch, facts_of(offer), NOW, await things(connection, offer))
     assert await shop.everything() == before
+
+
+async def test_a_line_without_a_thing_to_name_breaks_the_batch(shop: Shop) -> None:
+    offer = await shop.sale()
+    with pytest.raises(IntegrityError):
+        async with shop.db.connection() as connection:
+            await OrderBooker().book(connection, [shop.intent(offer, "p:1")], facts_of(offer), NOW, [])
+    assert await shop.one("SELECT count(*) FROM orders") == 0
 
 
 async def test_the_same_tap_again_is_answered_with_the_same_order(shop: Shop) -> None:

@@ -64,6 +64,7 @@ class CouponBooker:
     """One grant per claimed coupon. The ledger itself writes allotment, movement, quota and the news."""
 
     kinds = frozenset({"coupon"})
+    reads: str | None = None
     known = "SELECT rid, intent_id, id, offer_id FROM coupon_grant WHERE rid = ANY(CAST(%s AS text[]))"
 
     def booked(self, row: Any) -> tuple[str, Booked]:
@@ -71,11 +72,8 @@ class CouponBooker:
         rid, intent_id, grant, offer = row
         return rid, Booked(intent_id, _body(grant, offer))
 
-    async def ahead(self, connection: AsyncConnection, offers: Mapping[int, OfferFacts]) -> None:
-        """Nothing."""
-
     async def book(
-        self, connection: AsyncConnection, intents: Sequence[Intent], offers: Mapping[int, OfferFacts], now: datetime, ahead: None = None
+        self, connection: AsyncConnection, intents: Sequence[Intent], offers: Mapping[int, OfferFacts], now: datetime, read: Sequence[Any]
     ) -> Sold:
         """Write the grants of `intents` (one line, one unit each). A rid that is there already breaks the batch: the ledger asked first."""
         if not intents:

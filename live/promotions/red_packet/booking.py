@@ -36,6 +36,7 @@ class PacketBooker:
     """One share per claim. The ledger itself writes allotment, movement, quota and the news."""
 
     kinds = frozenset({"packet"})
+    reads: str | None = None
     known = """SELECT s.rid, s.intent_id, s.offer_id, s.amount, o.terms->>'currency', s.grant_id
       FROM packet_share s JOIN offer o ON o.id = s.offer_id WHERE s.rid = ANY(CAST(%s AS text[]))"""
 
@@ -44,11 +45,8 @@ class PacketBooker:
         rid, intent_id, offer, amount, currency, grant = row
         return rid, Booked(intent_id, body(offer, amount, currency, grant))
 
-    async def ahead(self, connection: AsyncConnection, offers: Mapping[int, OfferFacts]) -> None:
-        """Nothing."""
-
     async def book(
-        self, connection: AsyncConnection, intents: Sequence[Intent], offers: Mapping[int, OfferFacts], now: datetime, ahead: None = None
+        self, connection: AsyncConnection, intents: Sequence[Intent], offers: Mapping[int, OfferFacts], now: datetime, read: Sequence[Any]
     ) -> Sold:
         """Write the shares of `intents` (one line, one unit each). LookupError when there are fewer shares than claims."""
         sold = Sold({}, [])

@@ -50,10 +50,10 @@ async def test_a_whole_batch_is_written_at_once(shop: Shop) -> None:
     facts = {int(offer.id or 0): OfferFacts(int(offer.id or 0), ROOM, "coupon", None, 0, 1, offer.terms, None, "open")}
     taps = sorted((shop.intent(offer, f"p:{i}") for i in range(300)), key=lambda tap: tap.rid)
     async with shop.db.connection() as connection:
-        sold = await CouponBooker().book(connection, taps, facts, NOW)
+        sold = await CouponBooker().book(connection, taps, facts, NOW, [])
     assert set(sold.bodies) == {tap.rid for tap in taps}
     assert len({body["coupon"]["id"] for body in sold.bodies.values()}) == len(sold.news) == 300
-    assert await CouponBooker().book(connection, [], facts, NOW) == ({}, [])
+    assert await CouponBooker().book(connection, [], facts, NOW, []) == ({}, [])
 
 
 async def test_a_rid_that_is_in_the_books_breaks_the_batch_and_leaves_nothing_of_it(shop: Shop) -> None:
@@ -64,7 +64,7 @@ async def test_a_rid_that_is_in_the_books_breaks_the_batch_and_leaves_nothing_of
     before = await shop.everything()
     with pytest.raises(IntegrityError):
         async with shop.db.connection() as connection:
-            await CouponBooker().book(connection, [shop.intent(offer, "p:2"), tap], facts, NOW)
+            await CouponBooker().book(connection, [shop.intent(offer, "p:2"), tap], facts, NOW, [])
     assert await shop.everything() == before
     async with shop.db.connection() as connection:
         assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
