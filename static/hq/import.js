@@ -1,9 +1,10 @@
 // Goods from a spreadsheet: paste it or choose the file. All rows or none; every fault is shown with its row.
-import { html, useState, useRef } from "/static/shared/dom.js";
+import { html, useMemo, useState, useRef } from "/static/shared/dom.js";
 import { t, said, number } from "/static/shared/i18n.js";
 import { Button } from "/static/shared/parts.js";
 import { doors } from "/static/login/session.js";
 import { whyText } from "/static/login/forms.js";
+import { asCsv, cell, rows as rowsOf } from "/static/hq/csv.js";
 
 const MOST = 2 * 1024 * 1024; // bytes the server takes
 const SHOWN = 200; // faults listed; with more, the file is wrong as a whole
@@ -14,20 +15,11 @@ const ROWS = [
   ["snack", "点心", "Snacks", "osmanthus", "桂花糕", "Osmanthus cake", "osmanthus-8", "8 枚", "8 pieces", "68.50", ""],
 ];
 
-const cell = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-
 /** A file to start from, with one stock column per store. */
 export function template(stores) {
   const header = [...COLUMNS, ...stores.map((store) => `stock:${store.code}`)];
   const rows = ROWS.map((row, n) => [...row, ...stores.map(() => String(20 * (n + 1)))]);
   return [header, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
-}
-
-/** What a spreadsheet puts on the clipboard (tabs) as CSV; CSV stays as it is. */
-export function asCsv(text) {
-  const first = text.split(/\r?\n/, 1)[0];
-  if (!first.includes("\t")) return text;
-  return text.split(/\r?\n/).map((line) => line.split("\t").map((one) => (/^".*"$/.test(one) ? one : cell(one))).join(",")).join("\n");
 }
 
 function download(stores) {
@@ -82,7 +74,7 @@ export function ImportGoods({ stores, onDone }) {
       else setProblem(said(refusal));
     }
   };
-  const rows = text.trim() ? text.trim().split(/\r?\n/).length - 1 : 0;
+  const rows = useMemo(() => rowsOf(text.trim()).length - 1, [text]);
   return html`<div class="form import">
     <p class="lead">${t("hq.import_lead")} <button type="button" class="link-btn" onClick=${() => download(stores)}>${t("hq.template")}</button></p>
     <div class="drop" onDragOver=${(event) => event.preventDefault()} onDrop=${(event) => { event.preventDefault(); choose(event.dataTransfer.files[0]); }}>

@@ -55,7 +55,7 @@ function Head({ shop, title }) {
   const live = shop.room.phase === "live";
   return html`<header class="head">
     <div class="head-text">
-      <h1>${title}</h1>
+      <h1 title=${title}>${title}</h1>
       <p class="head-facts">
         ${live ? html`<span class="on-air">${t("room.live")}</span>` : html`<span class="chip">${t(`index.phase.${shop.room.phase}`)}</span>`}
         ${shop.demo && html`<span class="demo-mark" title=${t("demo.note")}>${t("demo")}</span>`}

@@ -16,6 +16,7 @@ export class Packets {
     this.shop = shop;
     this.byOffer = new Map(); // offer -> {offer, amount, currency, grant}
     this.points = null;
+    this.spoken = new Map(); // offer -> the word this person said for it
   }
 
   of(offer) {
@@ -29,6 +30,7 @@ export class Packets {
 
   clear() {
     this.byOffer.clear();
+    this.spoken.clear();
     this.points = null;
   }
 
@@ -75,7 +77,7 @@ export function PacketSheet({ shop, id, onClose }) {
   <//>`;
 }
 
-/** Says the word in the room, then claims with it. */
+/** Says the word in the room, once, then claims with it. */
 function Password({ shop, view }) {
   const [word, setWord] = useState("");
   const [fault, setFault] = useState("");
@@ -87,7 +89,8 @@ function Password({ shop, view }) {
     if (!spoken || shop.taps.busy(view.id)) return;
     setFault("");
     try {
-      await shop.live.say(spoken);
+      if (shop.packets.spoken.get(view.id) !== spoken) await shop.live.say(spoken);
+      shop.packets.spoken.set(view.id, spoken);
       await shop.taps.claim(view, spoken);
     } catch (refusal) {
       setFault(said(refusal));

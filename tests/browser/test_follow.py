@@ -44,6 +44,11 @@ async def test_one_tap_follows_and_takes_part_and_the_points_won_are_on_my_page(
     card, follow = viewer.locator(".draw"), viewer.locator(".follow")
     await expect(card).to_contain_text("88 积分")
     await expect(follow).to_have_attribute("aria-pressed", "false")
+    await viewer.set_viewport_size({"width": 360, "height": 740})
+    title = viewer.locator(".head h1")
+    await title.evaluate("(h1) => { h1.textContent = '明前龙井开仓夜，只此一场'; }")
+    assert await title.evaluate("(h1) => h1.scrollHeight <= h1.clientHeight + 1 && h1.scrollWidth <= h1.clientWidth"), "cut"
+    await fits(viewer)
     pressed = asyncio.Event()
 
     async def late(route: Route) -> None:

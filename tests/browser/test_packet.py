@@ -37,6 +37,8 @@ async def test_a_host_drops_a_packet_with_a_password_and_a_viewer_says_it(house:
     await sheet.get_by_label("口令").fill("大吉")
     await sheet.get_by_label("口令").press("Enter")
     await expect(sheet.get_by_role("alert")).to_contain_text("口令不对")
+    await sheet.get_by_label("口令").press("Enter")
+    await expect(sheet.get_by_role("button", name="说出口令，拆红包")).to_be_enabled()
     await sheet.get_by_label("口令").fill("开门大吉")
     await sheet.get_by_label("口令").press("Enter")
     await expect(sheet.locator(".packet-got")).to_have_text(re.compile(r"您拆到了\d+ 积分"))
@@ -44,6 +46,7 @@ async def test_a_host_drops_a_packet_with_a_password_and_a_viewer_says_it(house:
     await expect(sheet.locator(".packet-got b")).to_have_text(f"{amount} 积分")
     await expect(sheet).to_contain_text("红包拆完后公布手气最佳")
     await expect(viewer.locator(".comments")).to_contain_text("开门大吉")
+    await expect(viewer.locator(".comments").get_by_text("大吉", exact=True)).to_have_count(1)  # said once, tried twice
 
     await console.locator(".offer-packet").get_by_role("button", name="结束").click()
     await console.get_by_role("dialog").get_by_role("button", name="结束").click()

@@ -1,4 +1,4 @@
-"""The room client's own tests (static/sdk/live.test.mjs), run by node where there is one."""
+"""The pages' own tests (static/*/*.test.mjs), run by node where there is one."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from pathlib import Path
 
 import pytest
 
-SDK = Path(__file__).resolve().parents[2] / "static" / "sdk"
+STATIC = Path(__file__).resolve().parents[2] / "static"
+SDK = STATIC / "sdk"
 SECONDS = 50  # below the suite's own limit for one test; they take one
 
 
-def test_the_room_client_passes_its_tests_in_node() -> None:
+def test_what_needs_no_page_passes_its_tests_in_node() -> None:
     node = shutil.which("node")
     if node is None:
-        missing = "node is not on PATH, so the room client's own tests did not run"
+        missing = "node is not on PATH, so the pages' own tests did not run"
         if os.environ.get("LIVE_TEST_REQUIRE") == "all":
             pytest.fail(missing)
         pytest.skip(missing)
-    files = sorted(str(path) for path in SDK.glob("*.test.mjs"))
+    files = sorted(str(path) for path in STATIC.glob("*/*.test.mjs"))
     done = subprocess.run([node, "--test", "--test-reporter=tap", *files], capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     passed = re.search(r"^# pass (\d+)$", done.stdout, re.MULTILINE)
