@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import sys
 from collections.abc import Callable
@@ -108,7 +109,7 @@ def demo(
 def migrate() -> None:
     """Bring the database to the newest schema."""
 
-    from live.launch import attach
+    from live.launch import attach, reach
 
     def run() -> None:
         given = _changed()
@@ -117,7 +118,9 @@ def migrate() -> None:
 
         from live.migrations.upgrade import upgrade
 
-        upgrade(_changed().database_url or "")
+        database_url = _changed().database_url or ""
+        asyncio.run(reach(None, database_url))
+        upgrade(database_url)
 
     _leave(run)
 

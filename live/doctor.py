@@ -15,22 +15,16 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-import psycopg
-import redis
-from redis.asyncio import Redis
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
 from live.infra.binaries import OLDEST_POSTGRES, OLDEST_REDIS
 from live.infra.embedded import EmbeddedError, EmbeddedServers
 from live.infra.folder import holder
+from live.infra.reach import ANSWER_SECONDS, FAULTS, advice, postgres, redis_client
 from live.launch import LaunchError, check_ports, check_production
 from live.settings import Settings
 
 CLOCK_SECONDS = 2.0  # phases open by Redis's clock and holds end by PostgreSQL's: more apart than this is seen by buyers
 SPARE_DESCRIPTORS = 1000  # what the hub needs beside its sockets, generously
 ROOM_BYTES = 1 << 30  # free disk: an embedded database takes 40 MB, a long show's log some hundred
-ANSWER_SECONDS = 5.0
 # Lower bounds are pyproject's; redis is capped because arq 0.28 asks for redis<6, and pip silently walks arq back instead.
 LIBRARIES = (
     ("arq", (0, 28), None),
@@ -139,9 +133,8 @@ async def _reached(name: str, asking: Awaitable[list[Check]], setting: str) -> l
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             return await asking
-    except (OSError, TimeoutError, ValueError, psycopg.Error, redis.RedisError, ArgumentError) as error:
-        reason = " ".join(str(error).split()).rstrip(".?") or type(error).__name__
-        return [Check(name, False, "not reachable", f"{reason}. Start the server, or correct {setting}.")]
+    except FAULTS as error:
+        return [Check(name, False, "not reachable", advice(error, setting))]
 
 
 def _clock(name: str, theirs: float, before: float) -> Check:
@@ -151,7 +144,7 @@ def _clock(name: str, theirs: float, before: float) -> Check:
 
 
 async def _redis(url: str) -> list[Check]:
-    client = Redis.from_url(url, decode_responses=True, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS)
+    client = redis_client(url)
     try:
         before = time.time()
         seconds, micros = await client.time()
@@ -177,9 +170,7 @@ async def _redis(url: str) -> list[Check]:
 
 
 async def _postgres(url: str) -> list[Check]:
-    parsed = make_url(url)
-    keywords = parsed.translate_connect_args(username="user", database="dbname") | {k: str(v) for k, v in parsed.query.items()}
-    async with await psycopg.AsyncConnection.connect(**keywords, connect_timeout=int(ANSWER_SECONDS)) as connection:
+    async with await postgres(url) as connection:
         before = time.time()
         asked = await connection.execute(
             "SELECT extract(epoch FROM clock_timestamp())::float8, current_setting('server_version_num')::int,"

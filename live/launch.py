@@ -101,6 +101,7 @@ async def up(
         raise LaunchError(f"`live` already runs in {home} as process {error.pid}; stop it first, or set LIVE_HOME.") from None
     try:
         check_ports(settings, simulator=any(program.name == "simulator" for program in extra))
+        await reach(settings.redis_url, settings.database_url)
         if fresh:
             await empty(home, confirm)
         if settings.env == "demo" and not (home / "postgres").exists():
@@ -112,6 +113,18 @@ async def up(
         raise LaunchError(str(error)) from None
     finally:
         os.close(lock)
+
+
+async def reach(redis_url: str | None, database_url: str | None) -> None:
+    """The servers that are named answer. Raises LaunchError."""
+    if redis_url is None and database_url is None:
+        return  # the embedded ones need none of this
+    from live.infra.reach import UnreachableError, answers
+
+    try:
+        await answers(redis_url, database_url)
+    except UnreachableError as error:
+        raise LaunchError(str(error)) from None
 
 
 @dataclass

@@ -214,6 +214,19 @@ async def test_a_taken_port_is_named_with_its_setting_before_anything_starts(tmp
     assert sorted(path.name for path in shop.home.iterdir()) == ["lock"]
 
 
+@pytest.mark.parametrize(
+    ("name", "address"), [("LIVE_REDIS_URL", "redis://127.0.0.1:1/0"), ("LIVE_REDIS_URL", "nonsense"),
+                          ("LIVE_DATABASE_URL", "postgresql+psycopg://shop:secret@127.0.0.1:1/shop"), ("LIVE_DATABASE_URL", "nonsense")],
+)  # fmt: skip
+async def test_a_server_that_does_not_answer_is_named_before_anything_starts(tmp_path: Path, name: str, address: str) -> None:
+    given = {"redis_url": None, "database_url": None} | {name.removeprefix("LIVE_").lower(): address}
+    with pytest.raises(LaunchError) as refused:
+        await launch.up(Settings(home=tmp_path / "home", web_port=free_port(), hub_port=free_port(), **given), programs=[])
+    assert str(refused.value).endswith(f". Start the server, or correct {name}.")
+    assert "secret" not in str(refused.value)
+    assert not (tmp_path / "home" / "postgres").exists()
+
+
 async def test_a_killed_hub_is_started_again_and_a_killed_database_ends_everything(shop: Shop) -> None:
     process = await shop.running()
     assert process.stdout is not None
