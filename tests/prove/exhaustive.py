@@ -16,7 +16,7 @@ from tests.prove.model.world import Step, World
 
 NAME = "model"
 PIECES = 4
-BUDGETS = {"tiny": 4_000, "ci": 600_000, "release": 20_000_000, "planted": 240_000}
+BUDGETS = {"tiny": 4_000, "ci": 600_000, "release": 20_000_000, "planted": 600_000}
 
 
 @dataclass(slots=True)

@@ -135,14 +135,16 @@ class Show:
 
     async def tap(self) -> None:
         """A seat of some team or of a new one, one unit, or a share."""
-        who, rid, team = f"{self.room}:{self.dice.randrange(PEOPLE)}", f"{self.room}.{len(self.taps) + 1}", None
-        offer = self.dice.choice(self.offers[:3])
+        who, team, offer = f"{self.room}:{self.dice.randrange(PEOPLE)}", None, self.dice.choice(self.offers[:3])
         if offer == self.offers[0]:
             open_now = await self.rows("SELECT id FROM party WHERE room_id = :r AND state = 'filling' ORDER BY id")
             team = open_now[0][0] if open_now and self.dice.random() < 0.8 else None  # all want the same one
-        at = (ANYWHERE,) if offer == self.offers[2] else ("S1",)
-        self.taps[rid] = tap = Tap(rid, who, "P", "h1", body_hash([(offer, 1)], at, team), 1, at, ((offer, 1, 1),), team=team)
-        await self._send(tap)
+        await self._send(self._tap(who, offer, team))
+
+    def _tap(self, who: str, offer: int, team: int | None = None) -> Tap:
+        rid, at = f"{self.room}.{len(self.taps) + 1}", (ANYWHERE,) if offer == self.offers[2] else ("S1",)
+        self.taps[rid] = Tap(rid, who, "P", "h1", body_hash([(offer, 1)], at, team), 1, at, ((offer, 1, 1),), team=team)
+        return self.taps[rid]
 
     async def _send(self, tap: Tap) -> None:
         self.history.sent(tap.rid.partition(".")[2])
@@ -256,6 +258,40 @@ class Show:
         hand, frozen.hand = frozen.hand, []
         await frozen._book_read(hand, frozen.seen)
 
+    async def over(self) -> None:
+        """Whose tap is in hand gets a unit from the line, so a drain tells them `limit`; they give it up, and the hand is booked."""
+        owner, line = self.owners[0], self.offers[1]
+        for each in self.owners:
+            await each._book_read(each.hand, each.seen)
+            each.hand = []
+        await self.add()
+        await owner._apply_outbox()
+        if not await units_left(self.redis, self.room, line, ["S1"]):
+            return  # it went to who waits
+        await self._send(mine := self._tap(f"{self.room}:over{len(self.taps)}", line))
+        owner.seen, owner.hand = owner.drains, await owner._read(">")
+        await self._sell_out()
+        async with self.db.begin() as session:
+            await enter(session, person=mine.who, offer_id=line, qty=1, at=["S1"], version=1, now=datetime.now(UTC))
+        given = f"SELECT no FROM orders WHERE room_id = :r AND person = '{mine.who}'"
+        while not (orders := await self.rows(given)):  # who stood there before is served before
+            await self.add()
+            await owner._apply_outbox()
+        await owner._drain()
+        async with self.db.begin() as session:
+            for how in ("close", "cancel"):
+                await Pair._order(session, how, orders[0][0], datetime.now(UTC))
+            # The till noted it as the turnstile's fault.
+            await session.execute(text("DELETE FROM drift WHERE room_id = :r AND facts->>'rid' = :rid"), {"r": self.room, "rid": mine.rid})
+        await owner._apply_outbox()
+        hand, owner.hand = owner.hand, []
+        await owner._book_read(hand, owner.seen)
+        await self._sell_out()  # what a refused tap gives back is on sale, though others wait (README, "Not yet")
+
+    async def _sell_out(self) -> None:
+        while await units_left(self.redis, self.room, self.offers[1], ["S1"]):
+            await self._send(self._tap(f"{self.room}:all{len(self.taps)}", self.offers[1]))
+
     async def end(self) -> None:
         """Something else ends: whoever was in time is booked first."""
         ending = await self.rows("SELECT id FROM offer WHERE room_id = :r AND phase = 'open' AND id > :line ORDER BY id")
@@ -283,6 +319,7 @@ class Show:
                 return [f"refused by the books: {error.orig}"]
             if found := await self.judge():
                 return found
+        await self.over()  # needs a unit on sale and a ledger with nothing in hand: rare if it were drawn
         return await self._quiet()
 
     async def _quiet(self) -> list[str]:
