@@ -214,6 +214,14 @@ async def note_exception(request: Request) -> Response:
     return await _exceptions(request)
 
 
+async def send_refund_again(request: Request) -> Response:
+    """POST /v1/payments/refunds/{id}/again {} → as above: a refund that failed at the provider is sent once more."""
+    await security.staff(request, "exception.decide")
+    await security.body(request, Nothing)
+    await exceptions.send_again(request.state.db, request.path_params["id"], utc_now())
+    return await _exceptions(request)
+
+
 async def _exceptions(request: Request) -> Response:
     async with request.state.db.begin() as session:
         return _json(await exceptions.exceptions(session))
@@ -268,4 +276,5 @@ routes = [
     Route("/v1/payments/exceptions/{id:int}/refund", refund_exception, methods=["POST"]),
     Route("/v1/payments/exceptions/{id:int}/accept", accept_exception, methods=["POST"]),
     Route("/v1/payments/exceptions/{id:int}/note", note_exception, methods=["POST"]),
+    Route("/v1/payments/refunds/{id:int}/again", send_refund_again, methods=["POST"]),
 ]

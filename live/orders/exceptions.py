@@ -14,12 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from live.infra.db import Database, epoch_ms
 from live.orders.actions import give_up_if_closed, payment_arrived
 from live.payments.actions import lock_attempts, settle_asked
-from live.payments.exceptions import decided, give_up, send_again, send_back, undecided
+from live.payments.exceptions import decided, give_up, send_back, undecided
+from live.payments.exceptions import send_again as send_mismatch_again
 from live.payments.gateway import Gateway
-from live.payments.tables import PayAttempt, PayException
+from live.payments.refunds import approve
+from live.payments.tables import PayAttempt, PayException, Refund
 from live.protocol.codes import Code, Refusal
 
 PAGE = 100  # open ones first, none of them hidden by old ones
+UNBIDDEN = ("late:", "loser:")  # causes of refunds nobody asked for: money that came too late, or twice
 NOTE_CHARACTERS = 200  # what was found out and done, for whoever asks next
 
 
@@ -31,7 +34,7 @@ async def refund(db: Database, gateway: Gateway, exception_id: int, staff: int, 
     kept = await _seen(db, exception_id)
     if kept.state == "REFUNDED":
         async with db.begin() as session:
-            await send_again(session, (await lock_attempts(session, [kept.out_trade_no]))[kept.out_trade_no], now)
+            await send_mismatch_again(session, (await lock_attempts(session, [kept.out_trade_no]))[kept.out_trade_no], now)
         return
     if kept.verdict != "wrong_amount":
         raise Refusal(Code.STATE, state=kept.verdict)
@@ -76,6 +79,17 @@ async def note(db: Database, exception_id: int, words: str, staff: int, now: dat
             await give_up_if_closed(session, attempt.order_no, now)
 
 
+async def send_again(db: Database, refund_id: int, now: datetime) -> None:
+    """Money that came late or twice and did not get back to its payer, once more. Refusal(NOT_FOUND), (STATE): it has not failed."""
+    async with db.begin() as session:
+        kept = await session.get(Refund, refund_id)
+        if kept is None or not kept.cause.startswith(UNBIDDEN):
+            raise Refusal(Code.NOT_FOUND, what="refund")
+        if kept.state != "FAILED":
+            raise Refusal(Code.STATE, state=kept.state)
+        await approve(session, refund_id, now)
+
+
 async def _seen(db: Database, exception_id: int) -> PayException:
     async with db.begin() as session:
         kept = await session.get(PayException, exception_id)
@@ -88,10 +102,13 @@ async def _seen(db: Database, exception_id: int) -> PayException:
 
 async def exceptions(session: AsyncSession) -> dict[str, Any]:
     """`{open, exceptions: [{id, trade, order, order_state, room, verdict, expected, told, state, times, at, last_at, note, by,
-    decided_at, refund, may}]}`, open ones first, newest first; `refund`: {state, fen} of what was sent back; `may`: what can be decided.
-    Money in fen, times in epoch ms."""
+    decided_at, refund, may}], refunds: [{id, order, order_state, room, trade, cause, fen, at}]}`, open ones first, newest first; `refund`:
+    {state, fen} of what was sent back; `may`: what can be decided; `refunds`: of money that came `late` or twice (`loser`), which failed
+    at the provider. Money in fen, times in epoch ms."""
     rows = (await session.execute(_LIST, {"most": PAGE})).mappings().all()
-    return {"open": rows[0]["open"] if rows else 0, "exceptions": [_shape(row) for row in rows]}
+    failed = (await session.execute(_FAILED, {"most": PAGE})).mappings().all()
+    refunds = [dict(row) | {"cause": row["cause"].partition(":")[0], "at": epoch_ms(row["at"])} for row in failed]
+    return {"open": rows[0]["open"] if rows else 0, "exceptions": [_shape(row) for row in rows], "refunds": refunds}
 
 
 def _shape(row: Any) -> dict[str, Any]:
@@ -117,4 +134,9 @@ _LIST = text(
     " LEFT JOIN pay_attempt a ON a.out_trade_no = e.out_trade_no"
     " LEFT JOIN refund r ON r.order_no = e.order_no AND r.cause = 'mismatch:' || a.id"
     " ORDER BY e.state <> 'OPEN', e.id DESC LIMIT :most"
+)
+_FAILED = text(
+    "SELECT r.id, r.order_no AS order, o.state AS order_state, o.room_id AS room, r.out_trade_no AS trade, r.cause, r.fen,"
+    " r.created_at AS at FROM refund r JOIN orders o ON o.no = r.order_no"
+    " WHERE r.state = 'FAILED' AND (r.cause LIKE 'late:%' OR r.cause LIKE 'loser:%') ORDER BY r.id LIMIT :most"
 )

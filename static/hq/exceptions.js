@@ -72,15 +72,36 @@ function Exception({ one, again }) {
   </li>`;
 }
 
+/** Money nobody asked for and that did not get back to its payer. */
+function FailedRefund({ one, again }) {
+  const send = async () => {
+    try {
+      await doors.post(`/v1/payments/refunds/${one.id}/again`, {});
+      toast(t("hq.exception.refund_sent"), "good");
+    } catch (refusal) {
+      refused(refusal);
+    }
+    again();
+  };
+  return html`<li class="card stack exception">
+    <div class="row between row-wrap"><b>${t(`hq.exception.failed.${one.cause}`, { fen: one.fen })}</b><span class="chip chip-bad">${t("hq.exception.refund_failed")}</span></div>
+    <p class="small num url">${t("hq.exception.order", { order: one.order, state: maybe(`order.${one.order_state}`, one.order_state) })} · ${one.trade}</p>
+    <p class="tiny muted num">${t("hq.exception.since", { at: one.at })}</p>
+    <div class="row row-wrap"><${Button} kind="btn-soft" onPress=${send}>${t("hq.exception.refund_again")}<//></div>
+  </li>`;
+}
+
 export function Exceptions() {
   const { data, error, again } = usePoll(() => doors.get(PATH), [], EVERY);
   if (error && !data) return html`<${Stuck} text=${said(error)} again=${again} />`;
   if (!data) return html`<${Spinner} />`;
+  const open = data.open + data.refunds.length;
   return html`<section class="exceptions" aria-labelledby="exceptions">
-    <div class="section-head"><h2 id="exceptions">${t("hq.exceptions")}</h2>${data.open > 0 && html`<span class="chip chip-bad num">${t("hq.drifts_open", { n: data.open })}</span>`}</div>
+    <div class="section-head"><h2 id="exceptions">${t("hq.exceptions")}</h2>${open > 0 && html`<span class="chip chip-bad num">${t("hq.drifts_open", { n: open })}</span>`}</div>
     <p class="small muted">${t("hq.exceptions_lead")}</p>
     ${error && html`<p class="note note-warn" role="status">${said(error)}</p>`}
-    ${data.exceptions.length === 0 ? html`<p class="card small muted">${t("hq.exceptions_none")}</p>`
-      : html`<ul class="cards">${data.exceptions.map((one) => html`<${Exception} key=${one.id} one=${one} again=${again} />`)}</ul>`}
+    ${data.refunds.length > 0 && html`<ul class="cards failed">${data.refunds.map((one) => html`<${FailedRefund} key=${one.id} one=${one} again=${again} />`)}</ul>`}
+    ${data.exceptions.length === 0 && data.refunds.length === 0 && html`<p class="card small muted">${t("hq.exceptions_none")}</p>`}
+    ${data.exceptions.length > 0 && html`<ul class="cards">${data.exceptions.map((one) => html`<${Exception} key=${one.id} one=${one} again=${again} />`)}</ul>`}
   </section>`;
 }

@@ -45,3 +45,21 @@ async def test_an_owner_reads_and_closes_an_exception(house: House, visits: Visi
     await expect(one).to_contain_text("已备注关闭")
     await expect(one).to_contain_text("商户平台已退")
     await expect(one.get_by_role("button")).to_have_count(0)
+
+    async with database.begin() as session:
+        await session.execute(
+            text(
+                "INSERT INTO orders (no, rid, intent_id, room_id, person, channel, location, fen, state, pay_until, created_at)"
+                " VALUES ('A1', 'a1', '1-1', :room, 'p:1', 'live', 'jingan', 2990, 'CANCELLED', now(), now())"
+            ), {"room": house.shop.room},
+        )  # fmt: skip
+        await session.execute(
+            text(
+                "INSERT INTO refund (order_no, cause, out_trade_no, out_refund_no, fen, total, reason, state, version, created_at, due_at)"
+                " VALUES ('A1', 'late:1', 'A1-1', 'A1-late', 2990, 2990, '', 'FAILED', 1, now(), now())"
+            )
+        )
+    failed = part.locator(".failed li")
+    await expect(failed).to_contain_text("超时付款 ¥29.90 未能退回", timeout=15_000)
+    await failed.get_by_role("button", name="再次退款").click()
+    await expect(page.get_by_text("已再次提交退款")).to_be_visible()

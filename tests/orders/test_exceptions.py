@@ -186,3 +186,31 @@ async def test_two_hundred_decisions_and_the_clock_at_once_are_one_decision(shop
     [kept] = await listed(shop)
     back = await shop.one("SELECT coalesce(sum(fen), 0) FROM refund")
     assert (kept["state"], back) == (("REFUNDED", 2000) if decided[0] % 3 == 0 else ("NOTED", 0))
+
+
+@pytest.mark.parametrize("kind", ["late", "loser"])
+async def test_money_nobody_asked_for_that_did_not_get_back_is_listed_and_sent_again(shop: Shop, kind: str) -> None:
+    no = await shop.take(await shop.sale(), "p:1")
+    await pay(shop.db, shop.provider, "p:1", no, None, PAYER, NOW)
+    insert = (
+        "INSERT INTO refund (order_no, cause, out_trade_no, out_refund_no, fen, total, reason, state, version, created_at, due_at)"
+        " VALUES (:no, :cause, :trade, :out, 2990, 2990, '', :state, 1, :now, :now) RETURNING id"
+    )
+
+    async def refund(cause: str, state: str) -> int:
+        values = {"no": no, "cause": cause, "trade": f"{no}-1", "out": f"{no}-{cause}", "state": state, "now": NOW}
+        async with shop.db.connection() as connection:
+            return int((await connection.execute(text(insert), values)).scalar_one())
+
+    failed, other, done = await refund(f"{kind}:1", "FAILED"), await refund("buyer", "FAILED"), await refund(f"{kind}:2", "DONE")
+    async with shop.db.begin() as session:
+        found = (await exceptions.exceptions(session))["refunds"]
+    order = {"order": no, "order_state": "AWAIT_PAY", "room": ROOM, "trade": f"{no}-1"}
+    assert found == [order | {"id": failed, "cause": kind, "fen": 2990, "at": epoch_ms(NOW)}]  # the buyer's own is on the host's page
+    assert await refused(exceptions.send_again(shop.db, other, NOW)) == (Code.NOT_FOUND, None)
+    assert await refused(exceptions.send_again(shop.db, done, NOW)) == (Code.STATE, "DONE")
+    await exceptions.send_again(shop.db, failed, NOW)
+    async with shop.db.begin() as session:
+        assert (await exceptions.exceptions(session))["refunds"] == []
+    assert await shop.one(f"SELECT state FROM refund WHERE id = {failed}") == "APPROVED"
+    assert await shop.one(f"SELECT count(*) FROM outbox WHERE topic = 'refund' AND key = '{no}-{kind}:1'") == 1

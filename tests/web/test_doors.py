@@ -77,6 +77,7 @@ STAFF: dict[tuple[str, str], str] = {
     ("POST", "/v1/payments/exceptions/{id}/refund"): SHOP,
     ("POST", "/v1/payments/exceptions/{id}/accept"): SHOP,
     ("POST", "/v1/payments/exceptions/{id}/note"): SHOP,
+    ("POST", "/v1/payments/refunds/{id}/again"): SHOP,
     ("GET", "/v1/audit"): SHOP,
     ("GET", "/v1/audit/watch"): SHOP,
 }
