@@ -12,10 +12,14 @@ Answer = TypeVar("Answer")
 
 class Gather(Generic[Item, Answer]):
     """`act` is given what came within `seconds`, at most `most` at a time, and answers in the same order; an exception is for one caller
-    where it stands among the answers, and for all of the group where it is raised. One group after the other."""
+    where it stands among the answers, and for all of the group where it is raised. One group after the other, and unless `most` wait
+    already, `pace` seconds after the last one began: who comes alone waits for nobody, who comes in a crowd shares a transaction."""
 
-    def __init__(self, act: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]], seconds: float, most: int) -> None:
-        self._act, self._seconds, self._most = act, seconds, most
+    def __init__(
+        self, act: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]], seconds: float, most: int, pace: float = 0.0
+    ) -> None:
+        self._act, self._seconds, self._most, self._pace = act, seconds, most, pace
+        self._begun = -pace  # the loop's time when the last group began
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -28,9 +32,11 @@ class Gather(Generic[Item, Answer]):
         return await answer
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting:
             if len(self._waiting) < self._most:
-                await asyncio.sleep(self._seconds)
+                await asyncio.sleep(max(self._seconds, self._begun + self._pace - loop.time()))
+            self._begun = loop.time()
             group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             try:
                 answers: Sequence[Answer | Exception] = await self._act([item for item, _ in group])

@@ -52,6 +52,23 @@ async def test_a_caller_that_goes_away_takes_nobody_with_it() -> None:
         await gone
 
 
+async def test_who_comes_soon_after_a_group_shares_the_next_one() -> None:
+    groups: list[list[int]] = []
+
+    async def same(items: Sequence[int]) -> list[int | Exception]:
+        groups.append(list(items))
+        return list(items)
+
+    gather: Gather[int, int] = Gather(same, 0.0, 4, pace=0.3)
+    await gather(1)  # alone: at once
+    calls = []
+    for n in range(2, 9):
+        calls.append(asyncio.create_task(gather(n)))
+        await asyncio.sleep(0.001)
+    assert await asyncio.gather(*calls) == [2, 3, 4, 5, 6, 7, 8]
+    assert groups == [[1], [2, 3, 4, 5], [6, 7, 8]]
+
+
 async def test_the_end_of_the_process_ends_who_waits() -> None:
     async def endless(items: Sequence[int]) -> list[int | Exception]:
         await asyncio.Event().wait()
