@@ -26,13 +26,15 @@ from live.offers.rebuild import RoomFacts, rebuild, sound
 from live.offers.reservations import CLOSED, Behind, Settled, settle, unsettled
 from live.offers.restock import book_all
 from live.offers.rules import House, Intent
-from live.offers.till import BAD_BATCH, Bar, Booker, Booking, Verdict, book
+from live.offers.seats import Bar
+from live.offers.till import BAD_BATCH, Booker, Booking, Verdict, book
 from live.offers.waitlist.giving import Giving
 
 log = structlog.get_logger("ledger")
 
 ROUNDS = 8  # groups booked in one go while more keep coming; then the relay gets its turn
 GROUP = 500  # intents a transaction: beyond this the commit is no longer the cost
+PACE = 0.03  # seconds between groups that follow each other: each costs some 8 ms of CPU here and there, however small it is
 BLOCK = 1000  # ms the books wait for an intent; the socket's timeout is longer by more than a second
 POLL = 0.2  # seconds between looks at the outbox when no NOTIFY came
 TURN = 0.05  # seconds that what follows a commit makes way for the next group: some three times as long as that needs before its writes
@@ -64,6 +66,7 @@ class RoomLedger:
         self.lost = False  # the turnstile lacks what only a rebuild can bring
         self.owed = True  # outbox rows may be booked but not applied: they go before anything else
         self.closed = False  # beside the cancellation, which redis-py 5 can swallow while it connects
+        self.begun = 0.0  # when the last group's booking began
         self.drains = 0  # how often all that was delivered was booked: what the intents' loop had read before may be settled by that
         self.after: asyncio.Task[None] | None = None  # what follows the last group's commit
         self.sent = asyncio.Event()  # PostgreSQL has all it needs of the group at hand: there is time for what follows the last one
@@ -88,6 +91,7 @@ class RoomLedger:
         while not self.closed:
             try:
                 drains = self.drains
+                await self._paced()
                 entries = await self._read(">", BLOCK)
                 async with self.lock:
                     await self._book_read(entries, drains)
@@ -181,7 +185,12 @@ class RoomLedger:
     async def _read_ahead(self) -> list[Intent]:
         await asyncio.sleep(0)  # the group at hand goes first
         await self._turn()
+        await self._paced()
         return await self._read(">")
+
+    async def _paced(self) -> None:
+        """Let a group gather: until so long after the last one began. Nobody waits where nothing was booked just now."""
+        await asyncio.sleep(max(0.0, self.begun + PACE - time.monotonic()))
 
     async def _turn(self) -> None:
         """Let the group at hand reach PostgreSQL first: while one of the two waits for the other, neither works."""
@@ -191,6 +200,7 @@ class RoomLedger:
 
     async def _book(self, intents: list[Intent]) -> None:
         """Commit a group. What follows the commit runs while PostgreSQL is at the next one: see `_settled_all`."""
+        self.begun = time.monotonic()
         booking = await self._commit(intents)
         await self._settled_all()
         self.after = asyncio.create_task(self._follow(booking))
@@ -208,11 +218,14 @@ class RoomLedger:
         await self._publish(booking.verdicts)
         for intent, why in booking.drifts:
             log.warning("till.refused", room=self.room, rid=intent.rid, why=why)
-        # The news are told from here, not read from the outbox: their row is for a successor, should this process die before.
+        # News and bars are told from here, not read from the outbox: their rows are for a successor, should this process die before.
         if booking.news and await roomlog.tell(self.redis, self.room, booking.news) >= 0:
             self.told += booking.rows
-        if booking.seated:
-            self.nudge()
+        for bar in booking.bars:
+            if bar.next and await roomlog.count(self.redis, self.room, bar.key, bar.version, bar.value) >= 0:
+                self.told.append(bar.row)
+            else:
+                self.nudge()  # an act goes before it
 
     async def _settle(self, booking: Booking) -> None:
         settled = [self._settled(verdict) for verdict in booking.verdicts]

@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from live.infra.db import Database, array
 from live.offers.rules import House
-from live.offers.till import ONE, Bar, Giver, Move, book_house, give_rest, return_rid, seen
+from live.offers.seats import Bar
+from live.offers.till import ONE, Giver, Move, book_house, give_rest, return_rid, seen
 
 
 async def book_all(db: Database, room: str, entries: Sequence[House], bar: Bar, now: datetime, giver: Giver) -> list[Move]:

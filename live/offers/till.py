@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
-import orjson
 import psycopg
 from sqlalchemy import text
 from sqlalchemy.exc import DataError, IntegrityError, InvalidRequestError
@@ -20,6 +19,7 @@ from live.infra import outbox
 from live.infra.db import array, driver
 from live.offers.parties.booking import Parties, lock_parties, seat
 from live.offers.rules import HOLD_FLOOR, PER_ORDER, Booked, Counters, House, Intent, OfferFacts, hold_for, take
+from live.offers.seats import TEAMS, Bar, Shown, hold_seats, hold_together, team_of
 from live.protocol.codes import Refusal
 from live.stock.actions import unallot
 
@@ -54,7 +54,6 @@ class Booker(Protocol):
 BAD_BATCH = (
     Refusal, IntegrityError, DataError, psycopg.IntegrityError, psycopg.DataError, InvalidRequestError, LookupError, TypeError, ValueError,
 )  # fmt: skip
-Bar = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]  # (team row, offer's terms) -> state value of the bar
 
 
 @dataclass(slots=True)
@@ -71,7 +70,7 @@ class Verdict:
 class Booking:
     """A booked group: a verdict per intent, and per (offer, location) the last move_no before it and the last one of it.
 
-    `news` stands in the outbox too, in `rows`: whoever has told it deletes them. `seated`: it wrote what the relay must apply.
+    `news` stands in the outbox too, in `rows`, and so do `bars` in theirs: whoever has told them deletes them.
     """
 
     verdicts: list[Verdict] = field(default_factory=list)
@@ -79,7 +78,7 @@ class Booking:
     drifts: list[tuple[Intent, str]] = field(default_factory=list)
     news: list[outbox.News] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
-    seated: bool = False
+    bars: list[Shown] = field(default_factory=list)
 
     def __add__(self, other: Booking) -> Booking:
         """Both halves of a group, booked one after the other."""
@@ -90,7 +89,7 @@ class Booking:
                 moves[pair] = (begin, last)
         return Booking(
             self.verdicts + other.verdicts, moves, self.drifts + other.drifts, self.news + other.news, self.rows + other.rows,
-            self.seated or other.seated,
+            self.bars + other.bars,
         )  # fmt: skip
 
 
@@ -185,7 +184,7 @@ async def _lock(
         fences = await raw.execute(_FENCE, (room,))
         allotments = await raw.execute(_ALLOTMENTS, (array(o for o, _ in pairs), array(p for _, p in pairs)))
         facts = await raw.execute(_OFFERS, (ids,))
-        seated = await raw.execute(_TEAMS, (ids,))
+        seated = await raw.execute(TEAMS, (ids,))
         parties = await lock_parties(connection, room, intents)
         quotas = await raw.execute(_QUOTAS, (array(o for o, _ in people), array(p for _, p in people)))
         rids = array(intent.rid for intent in intents)
@@ -198,10 +197,8 @@ async def _lock(
         counters.free[(offer, place)] = total - taken
     offers = {row[0]: OfferFacts(*row) for row in await facts.fetchall()}
     counters.per_order = {offer: most for offer, one in offers.items() if (most := one.terms.get(PER_ORDER)) is not None}
-    teams: dict[int, dict[str, Any]] = {}
-    for offer, size, held, paid in await seated.fetchall():
-        teams[offer] = {"size": size, "held": held, "paid": paid}
-        counters.seats[offer] = size - held - paid
+    teams = dict([team_of(row) for row in await seated.fetchall()])
+    counters.seats = {offer: team["size"] - team["held"] - team["paid"] for offer, team in teams.items()}
     for offer, person in people:
         if offer in offers:
             counters.quota_left[(offer, person)] = offers[offer].per_person
@@ -240,11 +237,14 @@ async def _write(
                 bodies |= sold.bodies
                 result.news += sold.news
         told = [await outbox.own_many(connection, room, result.news)] if result.news else []
+        held = []
+        for offer, qty in sorted(seats.items()):
+            team = locked.teams[offer]
+            team |= {"held": team["held"] + qty, "version": team["version"] + 1}
+            held.append(await hold_together(raw, room, offer, team, qty, bar(team, offers[offer].terms)))
         sent()
     result.rows += [number for row in told for number, in await row.fetchall()]
-    for offer, qty in sorted(seats.items()):
-        await hold_seats(connection, room, offer, qty, offers[offer].terms, bar)
-    result.seated = bool(seats)
+    result.bars += [await one.shown() for one in held]
     return bodies
 
 
@@ -266,14 +266,6 @@ def _numbered(accepted: Mapping[str, Intent], rows: Rows, teams: Mapping[int, An
             if offer in teams:
                 seats[offer] = seats.get(offer, 0) + qty
     return moves, quotas, seats
-
-
-async def hold_seats(connection: AsyncConnection, room: str, offer: int, change: int, terms: Mapping[str, Any], bar: Bar) -> None:
-    """Seats held of a team change; its bar is told. The CHECK on the team is the backstop."""
-    team = (await connection.execute(_SEATS, {"q": change, "o": offer})).mappings().one()
-    payload = {"version": int(team["version"]), "value": bar(dict(team), terms)}
-    insert = text("INSERT INTO outbox (kind, topic, room_id, key, payload) VALUES ('count', '', :r, :k, CAST(:p AS jsonb))")
-    await connection.execute(insert, {"r": room, "k": f"team:{offer}", "p": orjson.dumps(payload).decode()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,7 +423,6 @@ ONE = text("""SELECT a.offer_id, a.total, a.taken, a.move_no, o.phase, o.sku_id,
 # In the order of OfferFacts' fields.
 _OFFERS = """SELECT o.id, o.room_id, o.kind, o.sku_id, o.hold_seconds, o.per_person, o.terms, t.id, o.phase,
   coalesce(t.closes_at, o.closes_at) FROM offer o LEFT JOIN team t ON t.offer_id = o.id WHERE o.id = ANY(CAST(%s AS bigint[]))"""
-_TEAMS = "SELECT offer_id, size, held, paid FROM team WHERE offer_id = ANY(CAST(%s AS bigint[])) ORDER BY id FOR UPDATE"
 _QUOTAS = """SELECT q.offer_id, q.person, q.used FROM quota q
   JOIN unnest(CAST(%s AS bigint[]), CAST(%s AS text[])) AS w(o, p) ON q.offer_id = w.o AND q.person = w.p
   ORDER BY q.offer_id, q.person FOR UPDATE OF q"""
@@ -444,5 +435,4 @@ _USE = """INSERT INTO quota (offer_id, person, used, allowed)
   SELECT o, p, u, a FROM unnest(CAST(%s AS bigint[]), CAST(%s AS text[]), CAST(%s AS bigint[]), CAST(%s AS bigint[])) AS t(o, p, u, a)
   ON CONFLICT (offer_id, person) DO UPDATE SET used = quota.used + excluded.used"""
 _FENCE = "SELECT fence FROM fence WHERE room_id = %s FOR SHARE"
-_SEATS = text("UPDATE team SET held = held + :q, version = version + 1 WHERE offer_id = :o RETURNING *")
 _SEEN = text("SELECT move_no, qty FROM movement WHERE rid = :r AND offer_id = :o AND kind = :k")

@@ -16,7 +16,7 @@ from live.infra.keys import room_key
 from live.offers.ledger import RoomLedger
 from live.offers.reservations import read_record, reserve
 from live.offers.till import Booking
-from tests.offers.shop import books, make_shop, sale, tap
+from tests.offers.shop import books, group, make_shop, sale, tap
 from workers.ledger import hands
 
 CAP = 20_000
@@ -110,6 +110,64 @@ async def test_a_bar_is_shown_while_a_group_is_being_booked(database: Database, 
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_held_seats_are_shown_right_after_the_commit_and_the_row_goes_with_the_next_look(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await group(database, size=4)
+    ledger = await books(database, redis)
+    await ledger._apply_outbox()  # the act that its offer came with
+    ledger.bars.clear()
+    await reserve(redis, "r1", [tap(1, offer), tap(2, offer)], CAP)
+    await ledger._book(await ledger._read(">"))
+    await ledger._settled_all()
+    assert b'"held":2' in (await redis.hget(room_key("r1", "state"), f"team:{offer}"))
+    assert (await rows(database, "count"), ledger.bars.is_set()) == (1, False)  # nobody is called to show it once more
+    await ledger._apply_outbox()
+    assert await rows(database, "count") == 0
+
+
+async def test_held_seats_are_not_shown_before_the_act_that_stands_before_them(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    offer = await group(database, size=4)
+    ledger = await books(database, redis)
+    await ledger._apply_outbox()
+    ledger.bars.clear()
+    async with database.begin() as session:
+        await outbox.act(session, "r1", state={"price": {"fen": 1}})
+    await reserve(redis, "r1", [tap(1, offer)], CAP)
+    await ledger._book(await ledger._read(">"))
+    await ledger._settled_all()
+    assert b'"held":0' in (await redis.hget(room_key("r1", "state"), f"team:{offer}"))
+    assert ledger.bars.is_set()
+    await ledger._apply_outbox()
+    state = await redis.hgetall(room_key("r1", "state"))
+    assert b'"held":1' in state[f"team:{offer}".encode()]
+    assert b"price" in state
+    assert await rows(database, "count") == 0
+
+
+async def test_intents_that_follow_a_group_closely_become_one_group(
+    database: Database, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("live.offers.ledger.PACE", 0.5)
+    await make_shop(database)
+    offer = await sale(database, {"S1": 9})
+    ledger = await books(database, redis)
+    running = asyncio.create_task(ledger._intents())
+    try:
+        for person in range(1, 6):  # the first waits for nobody, the others for the half second after it
+            await reserve(redis, "r1", [tap(person, offer)], CAP)
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(PATIENCE):
+            while len(await told(redis)) < 5:
+                await asyncio.sleep(0.01)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    async with database.connection() as connection:
+        groups = (await connection.execute(text("SELECT count(*) FROM orders GROUP BY created_at ORDER BY created_at"))).scalars().all()
+    assert list(groups) == [1, 4]
 
 
 async def test_a_bar_waits_for_the_act_that_its_offer_comes_with(database: Database, redis: Redis) -> None:
