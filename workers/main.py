@@ -49,7 +49,7 @@ def worker_settings(given: Settings) -> type:
     url = given.queue_url or given.redis_url
     if url is None:
         raise ValueError("Set LIVE_REDIS_URL, or start the worker through `live up`.")
-    crons = [_cron(name) for name in sweeps.SWEEPS]
+    crons = [_cron(name, place) for place, name in enumerate(sweeps.SWEEPS)]
     body: dict[str, Any] = {
         "redis_settings": jobs.redis_settings(url),
         "queue_name": jobs.QUEUE,
@@ -75,11 +75,12 @@ def worker_settings(given: Settings) -> type:
     return type("WorkerSettings", (), body)
 
 
-def _cron(name: str) -> Any:
+def _cron(name: str, place: int) -> Any:
+    """The sweep at this place of the list: they begin one after the other, spread over the seconds, for buyers use the same cores."""
     _, every, limit = sweeps.SWEEPS[name]
+    seconds, part = set(range(place % every, 60, every)), place * 1_000_000 // len(sweeps.SWEEPS)
     # The sweep stops itself at its limit; arq's own comes after that.
-    seconds = set(range(0, 60, every))
-    return cron(sweeps.function(name), name=f"sweep:{name}", second=seconds, microsecond=0, unique=True, timeout=limit + 2)
+    return cron(sweeps.function(name), name=f"sweep:{name}", second=seconds, microsecond=part, unique=True, timeout=limit + 2)
 
 
 def _startup(given: Settings, crons: list[Any]) -> Any:

@@ -52,7 +52,8 @@ HALF_TIME_SEEN = timedelta(minutes=2)  # a worker that was away this long still 
 LONGEST_HOLD = timedelta(minutes=15)  # orders whose half-time can have passed have their deadline within this
 KEPT = timedelta(days=1)  # done rows, dead codes: long enough to look into yesterday's trouble
 PURGED_AT_ONCE = 5000
-SEAL_SECONDS = 0.25  # of five: a rush is sealed in the minutes after it, not while its buyers wait for the same two cores
+SEAL_SECONDS = 4.0  # of five, and most of them …
+SEAL_REST = 19  # … resting: a rush is sealed in the minutes after it, not while its buyers wait for the same two cores
 DRAWN_AFTER = timedelta(seconds=1)  # a comment said in the last moment is in the room's stream by then
 SHOWN = timedelta(minutes=10)  # an ended offer's card stays this long: who comes a little late still reads how it went
 
@@ -216,7 +217,7 @@ async def audit(tools: Tools, now: datetime) -> int:
 
 async def seal(tools: Tools, now: datetime) -> int:
     """What was moved since the last seals is sealed, outside the transactions that sell."""
-    return await seal_due(tools.db, now, SEAL_SECONDS)
+    return await seal_due(tools.db, now, SEAL_SECONDS, SEAL_REST)
 
 
 async def nudge(tools: Tools, now: datetime) -> int:

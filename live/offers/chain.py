@@ -21,6 +21,7 @@ A chain proves that nothing before a known hash was changed; whoever rewrites al
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import math
 import time
@@ -59,10 +60,11 @@ def seal_line(row: RowMapping) -> bytes:
     return canonical(fields | {"location": row["location"], "from_no": row["from_no"], "to_no": row["move_no"]})
 
 
-async def seal_due(db: Database, now: datetime, seconds: float = math.inf) -> int:
+async def seal_due(db: Database, now: datetime, seconds: float = math.inf, rest: float = 0.0) -> int:
     """Seal what was moved since the last seals; how many seals. Safe to run twice at once: a range begins once.
 
-    After `seconds` no other range is begun; the next call goes on where the fewest movements are sealed.
+    After `seconds` no other range is begun; the next call goes on where the fewest movements are sealed. After a range it rests `rest`
+    times as long as that took.
     """
     made, until = 0, time.monotonic() + seconds
     async with db.connection() as connection:
@@ -70,10 +72,12 @@ async def seal_due(db: Database, now: datetime, seconds: float = math.inf) -> in
     for row in due:
         previous = row["hash"] or opening(row["offer_id"], row["location"], int(row["opened"]))
         for start in range(row["sealed"] + 1, row["move_no"] + 1, SEAL_MOST):
+            began = time.monotonic()
             follows = await _seal_range(db, row, start, min(start + SEAL_MOST - 1, row["move_no"]), previous, now)
             if follows is None:
                 break
             previous, made = follows, made + 1
+            await asyncio.sleep(rest * (time.monotonic() - began))
             if time.monotonic() >= until:
                 return made
     return made
