@@ -74,7 +74,7 @@ async def tell_many(
     connection: AsyncConnection | AsyncSession, room_id: str, news: Sequence[tuple[str, str, int, Mapping[str, Any]]]
 ) -> None:
     """Tell many people, in one row that the relay applies: (person, key, version, body) each."""
-    await connection.execute(_TOLD, {"r": room_id, "p": orjson.dumps({"many": news}).decode(), "channel": CHANNEL, "said": room_id})
+    await connection.execute(_TOLD, {"r": room_id, "p": _bundle(orjson.dumps(news)), "channel": CHANNEL, "said": room_id})
 
 
 async def own_many(connection: AsyncConnection, room_id: str, news: Sequence[News]) -> psycopg.AsyncCursor[tuple[int]]:
@@ -84,7 +84,21 @@ async def own_many(connection: AsyncConnection, room_id: str, news: Sequence[New
     """
     many = [(who, key, version, orjson.Fragment(body)) for who, key, version, body in news]
     raw = await driver(connection)
-    return await raw.execute(_MANY, (room_id, orjson.dumps({"many": many}).decode()))
+    return await raw.execute(_MANY, (room_id, _bundle(orjson.dumps(many))))
+
+
+def _bundle(many: bytes) -> str:
+    """News as one string in the payload: PostgreSQL would take hundreds of them apart and put them together again, for nobody."""
+    return orjson.dumps({"many": many.decode()}).decode()
+
+
+def news_of(key: str, payload: Mapping[str, Any]) -> list[tuple[str, str, int, Any]]:
+    """(person, key, version, body) of each that an `own` row tells."""
+    many = payload.get("many")
+    if many is None:
+        return [(payload["who"], key, payload["version"], payload["body"])]
+    told: list[tuple[str, str, int, Any]] = orjson.loads(many) if isinstance(many, str) else many  # a list: of an older release
+    return told
 
 
 _MANY = "INSERT INTO outbox (kind, room_id, payload) VALUES ('own', %s, CAST(%s AS jsonb)) RETURNING id"

@@ -108,7 +108,7 @@ async def look(db: Database, redis: Redis, room: str, most: int = 0, patience: i
     async with db.connection() as connection:
         if patience:
             await connection.execute(text(f"SET LOCAL statement_timeout = {int(patience)}"))
-            await connection.execute(text("SET LOCAL max_parallel_workers_per_gather = 0"))  # one core of many, for longer: buyers have the rest
+            await connection.execute(text("SET LOCAL max_parallel_workers_per_gather = 0"))  # buyers have the other cores
         fence = (await connection.execute(text("SELECT fence FROM fence WHERE room_id = :r"), {"r": room})).scalar_one_or_none()
         if held[0] != str(fence):  # lost, or not rebuilt yet: buyers are refused there, so there is nothing to compare
             held = "", [], {}

@@ -22,6 +22,7 @@ from live.infra import outbox, roomlog
 from live.infra.db import Database, utc_now
 from live.infra.keys import hub_channel, room_key
 from live.offers.catchup import abreast, send
+from live.offers.course import Course
 from live.offers.rebuild import RoomFacts, rebuild, sound
 from live.offers.reservations import CLOSED, Behind, Settled, settle, unsettled
 from live.offers.restock import book_all
@@ -69,8 +70,7 @@ class RoomLedger:
         self.begun = 0.0  # when the last group's booking began
         self.drains = 0  # how often all that was delivered was booked: what the intents' loop had read before may be settled by that
         self.after: asyncio.Task[None] | None = None  # what follows the last group's commit
-        self.sent = asyncio.Event()  # PostgreSQL has all it needs of the group at hand: there is time for what follows the last one
-        self.sent.set()
+        self.course = Course()  # of the group at hand: when there is time for what follows the last one
         self.told: list[int] = []  # outbox rows whose news were told right after their commit; deleted with the next look at the outbox
         self.failures: dict[int, int] = {}  # house rows that could not be booked, and how often
 
@@ -184,7 +184,7 @@ class RoomLedger:
 
     async def _read_ahead(self) -> list[Intent]:
         await asyncio.sleep(0)  # the group at hand goes first
-        await self._turn()
+        await self._turn(self.course.sent)
         await self._paced()
         return await self._read(">")
 
@@ -192,11 +192,11 @@ class RoomLedger:
         """Let a group gather: until so long after the last one began. Nobody waits where nothing was booked just now."""
         await asyncio.sleep(max(0.0, self.begun + PACE - time.monotonic()))
 
-    async def _turn(self) -> None:
-        """Let the group at hand reach PostgreSQL first: while one of the two waits for the other, neither works."""
+    async def _turn(self, reached: asyncio.Event) -> None:
+        """Let the group at hand get so far first: while it and PostgreSQL wait for each other, neither works."""
         with suppress(TimeoutError):
             async with asyncio.timeout(TURN):
-                await self.sent.wait()
+                await reached.wait()
 
     async def _book(self, intents: list[Intent]) -> None:
         """Commit a group. What follows the commit runs while PostgreSQL is at the next one: see `_settled_all`."""
@@ -213,8 +213,9 @@ class RoomLedger:
 
     async def _follow(self, booking: Booking) -> None:
         """Settle the turnstile, tell the buyers."""
-        await self._turn()
+        await self._turn(self.course.asked)
         await self._settle(booking)
+        await self._turn(self.course.sent)
         await self._publish(booking.verdicts)
         for intent, why in booking.drifts:
             log.warning("till.refused", room=self.room, rid=intent.rid, why=why)
@@ -242,10 +243,10 @@ class RoomLedger:
     async def _commit(self, intents: list[Intent]) -> Booking:
         """One transaction; halved when a constraint fires, so one bad intent cannot sink the others."""
         for attempt in range(5):
-            self.sent.clear()
+            self.course.begin()
             try:
                 async with self.db.connection() as connection:
-                    result = await book(connection, self.room, intents, self.hands.bookers, self.hands.bar, utc_now(), self.sent.set)
+                    result = await book(connection, self.room, intents, self.hands.bookers, self.hands.bar, utc_now(), self.course)
                     for intent, why in result.drifts:
                         await self._drift(connection, intent, why)
                 return result
@@ -256,7 +257,7 @@ class RoomLedger:
                 if getattr(getattr(error, "orig", error), "sqlstate", None) not in RERUN or attempt == 4:
                     raise
             finally:
-                self.sent.set()
+                self.course.end()
         raise AssertionError("unreachable")
 
     async def _halves(self, intents: list[Intent], error: Exception) -> Booking:
@@ -358,8 +359,7 @@ class RoomLedger:
         try:
             for row_id, kind, key, payload in rows:
                 if kind == "own":
-                    many = payload.get("many") or [(payload["who"], key, payload["version"], payload["body"])]
-                    own += [(who, thing, version, orjson.dumps(body)) for who, thing, version, body in many]
+                    own += [(who, thing, version, orjson.dumps(body)) for who, thing, version, body in outbox.news_of(key, payload)]
                     own_ids.append(row_id)
                     if len(own) >= TOLD:
                         break

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from live.infra import outbox
 from live.infra.db import array, driver
+from live.offers.course import Course
 from live.offers.parties.booking import Parties, lock_parties, seat
 from live.offers.rules import HOLD_FLOOR, PER_ORDER, Booked, Counters, House, Intent, OfferFacts, hold_for, take
 from live.offers.seats import TEAMS, Bar, Shown, hold_seats, hold_together, team_of
@@ -95,14 +96,11 @@ class Booking:
 
 async def book(
     connection: AsyncConnection, room: str, intents: Sequence[Intent], bookers: Sequence[Booker], bar: Bar, now: datetime,
-    sent: Callable[[], None] = lambda: None,
+    course: Course | None = None,
 ) -> Booking:  # fmt: skip
-    """Book a group in stream order, inside the caller's transaction. A constraint that fires passes through: the caller halves.
-
-    `sent` is called when PostgreSQL has been given all there is to write, and the caller has time until it has.
-    """
-    result = Booking()
-    fence, locked, known = await _lock(connection, room, intents, bookers)
+    """Book a group in stream order, inside the caller's transaction. A constraint that fires passes through: the caller halves."""
+    result, course = Booking(), course or Course()
+    fence, locked, known = await _lock(connection, room, intents, bookers, course)
     current = [intent for intent in intents if intent.fence == fence]
     result.verdicts = [Verdict(intent, no=("again",)) for intent in intents if intent.fence != fence]
     if not current:
@@ -114,7 +112,7 @@ async def book(
     shorten_holds(accepted.values(), locked.rows, locked.offers)
     before = {pair: row["move_no"] for pair, row in locked.rows.items()}
     if accepted:
-        bodies = await _write(connection, room, accepted, bookers, locked, result, bar, now, sent)
+        bodies = await _write(connection, room, accepted, bookers, locked, result, bar, now, course)
         for verdict in result.verdicts:
             if verdict.body is None and not verdict.no:
                 verdict.body = bodies[verdict.intent.rid]
@@ -173,7 +171,7 @@ class _Locked:
 
 
 async def _lock(
-    connection: AsyncConnection, room: str, intents: Sequence[Intent], bookers: Sequence[Booker]
+    connection: AsyncConnection, room: str, intents: Sequence[Intent], bookers: Sequence[Booker], course: Course
 ) -> tuple[int | None, _Locked, dict[str, Booked]]:
     """The fence, the rows a group needs, what of it is in the books. In the order of locks; a round trip, two if a small team is named."""
     people = sorted({(offer, intent.person) for intent in intents for offer in intent.units()})
@@ -191,6 +189,7 @@ async def _lock(
         booked = [await raw.execute(booker.known, (rids,)) for booker in bookers]
         kinds = {intent.kind for intent in intents}
         reading = [(booker, await raw.execute(booker.reads, (ids,))) for booker in bookers if booker.reads and booker.kinds & kinds]
+        course.asked.set()
     fence, rows, counters = await fences.fetchone(), Rows(), Counters()
     for offer, place, total, taken, move_no in await allotments.fetchall():
         rows[(offer, place)] = {"total": total, "taken": taken, "move_no": move_no}
@@ -213,7 +212,7 @@ async def _lock(
 
 async def _write(
     connection: AsyncConnection, room: str, accepted: Mapping[str, Intent], bookers: Sequence[Booker], locked: _Locked,
-    result: Booking, bar: Bar, now: datetime, sent: Callable[[], None] = lambda: None,
+    result: Booking, bar: Bar, now: datetime, course: Course,
 ) -> dict[str, dict[str, Any]]:  # fmt: skip
     """Everything a group changes. Returns rid -> what its buyer is told."""
     rows, offers = locked.rows, locked.offers
@@ -242,7 +241,7 @@ async def _write(
             team = locked.teams[offer]
             team |= {"held": team["held"] + qty, "version": team["version"] + 1}
             held.append(await hold_together(raw, room, offer, team, qty, bar(team, offers[offer].terms)))
-        sent()
+        course.sent.set()
     result.rows += [number for row in told for number, in await row.fetchall()]
     result.bars += [await one.shown() for one in held]
     return bodies
@@ -309,7 +308,7 @@ async def give(
     Returns rid -> what the buyer is told, in the order of the movements, and rid -> why not, for the others. `most` is what has just come
     back there: of what was free before, some may belong to intents that are on their way from the turnstile.
     """
-    _, locked, _ = await _lock(connection, room, intents, bookers)
+    _, locked, _ = await _lock(connection, room, intents, bookers, Course())
     [pair] = locked.rows
     locked.counters.free[pair] = min(locked.counters.free[pair], most)
     no = {intent.rid: why for intent in intents if (why := take(intent, locked.counters)) is not None}
@@ -317,7 +316,7 @@ async def give(
     if not accepted:
         return {}, no
     locked.offers = {offer: replace(facts, hold_seconds=min(facts.hold_seconds, hold_seconds)) for offer, facts in locked.offers.items()}
-    bodies = await _write(connection, room, accepted, bookers, locked, Booking(), _no_bar, now)
+    bodies = await _write(connection, room, accepted, bookers, locked, Booking(), _no_bar, now, Course())
     return {rid: bodies[rid] for rid in accepted}, no
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from live.offers.leases import Ledger
 from live.offers.ledger import RoomLedger
 from live.offers.rebuild import rebuild, sound
 from live.offers.reservations import Tap, record, reserve
+from live.offers.till import Verdict
 from tests.offers.shop import book_all, books, coupon, forget, group, make_shop, sale, tap
 from workers.ledger import facts, hands
 
@@ -93,11 +95,16 @@ async def test_what_follows_a_commit_makes_way_for_the_next_group_and_never_wait
     await make_shop(database)
     mugs, pens, cups = [await sale(database, {"S1": 9}) for _ in range(3)]
     ledger = await books(database, redis)
-    turns: list[bool] = []
+    turns: list[tuple[str, bool]] = []
+    publish = ledger._publish
 
     async def settle(*given: Any) -> int:
-        turns.append(ledger.sent.is_set())
+        turns.append(("settled", ledger.course.asked.is_set()))
         return await reservations.settle(*given)
+
+    async def tell(verdicts: Sequence[Verdict]) -> None:
+        turns.append(("told", ledger.course.sent.is_set()))
+        await publish(verdicts)
 
     async def groups(*taps: Tap) -> None:
         read = []
@@ -108,17 +115,19 @@ async def test_what_follows_a_commit_makes_way_for_the_next_group_and_never_wait
             await ledger._book(intents)
 
     monkeypatch.setattr(offers_ledger, "settle", settle)
+    monkeypatch.setattr(ledger, "_publish", tell)
     await groups(tap(1, mugs), tap(2, pens))
     await ledger._settled_all()
-    assert turns == [True, True]  # the first one was settled while PostgreSQL wrote the second
+    # The first one is settled while PostgreSQL locks for the second, and its buyers are told while it writes.
+    assert turns == [("settled", True), ("told", True)] * 2
     turns.clear()
     async with database.connection() as connection:
         await connection.execute(text("SELECT 1 FROM allotment WHERE offer_id = :o FOR UPDATE"), {"o": pens})
         held = asyncio.create_task(groups(tap(3, cups), tap(4, pens)))
         async with asyncio.timeout(10):
-            while not turns:
+            while len(turns) < 2:
                 await asyncio.sleep(0.01)
-        assert turns == [False]  # the first one's buyers were told although the second cannot be written
+        assert turns == [("settled", True), ("told", False)]  # the first one's buyers were told although the second cannot be written
         assert not held.done()
     await held
     await ledger._settled_all()

@@ -93,6 +93,20 @@ async def test_news_that_did_not_reach_the_turnstile_stay_in_the_outbox(
     assert await rows(database) == 0
 
 
+async def test_news_that_an_older_release_left_are_told(database: Database, redis: Redis) -> None:
+    await make_shop(database)
+    ledger = await books(database, redis)
+    left = [["p:1", "order:A", 1, {"t": "order"}], ["p:2", "order:B", 1, {"t": "order"}]]
+    async with database.connection() as connection:
+        await connection.execute(
+            text("INSERT INTO outbox (kind, topic, room_id, key, payload) VALUES ('own', '', 'r1', '', CAST(:p AS jsonb))"),
+            {"p": orjson.dumps({"many": left}).decode()},
+        )
+    await ledger._apply_outbox()
+    assert sorted(await told(redis)) == [b"p:1", b"p:2"]
+    assert await rows(database) == 0
+
+
 async def test_a_bar_is_shown_while_a_group_is_being_booked(database: Database, redis: Redis) -> None:
     await make_shop(database)
     offer = await sale(database, {"S1": 5})

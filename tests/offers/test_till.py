@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from live.infra.db import Database, utc_now
 from live.infra.keys import hub_channel, room_key
+from live.infra.outbox import news_of
 from live.offers.audit import audit_room
 from live.offers.ledger import RoomLedger
 from live.offers.reservations import record, reserve
@@ -181,4 +182,4 @@ async def test_booking_the_same_intents_again_changes_nothing(database: Database
     assert [(v.intent.id, v.body, v.gives_back) for v in again.verdicts] == [(v.intent.id, v.body, False) for v in first.verdicts]
     assert await column(database, "SELECT taken FROM allotment WHERE offer_id = :o", o=offer) == [3]
     assert await column(database, "SELECT count(*) FROM movement") == [3]
-    assert await column(database, "SELECT jsonb_array_length(payload->'many') FROM outbox WHERE kind = 'own'") == [3]
+    assert [len(news_of("", payload)) for payload in await column(database, "SELECT payload FROM outbox WHERE kind = 'own'")] == [3]

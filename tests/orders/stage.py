@@ -13,6 +13,7 @@ from sqlmodel import col
 
 from live.catalog.tables import Category, Product, Sku
 from live.infra.db import Database
+from live.infra.outbox import news_of
 from live.infra.tables import Outbox
 from live.offers.rules import House, Intent, IntentLine, rid_of
 from live.offers.tables import Offer
@@ -215,7 +216,7 @@ class Shop:
             found = [
                 {"version": version, "body": body}
                 for row_key, payload in (await session.execute(query)).all()
-                for _, thing, version, body in payload.get("many") or [(payload["who"], row_key, payload["version"], payload["body"])]
+                for _, thing, version, body in news_of(row_key, payload)
                 if thing == key
             ]
         assert [news["version"] for news in found] == [news["body"]["version"] for news in found] == list(range(1, len(found) + 1))

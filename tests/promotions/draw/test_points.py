@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from live.infra.db import Database
+from live.infra.outbox import news_of
 from live.offers.audit import audit
 from live.people.points.queries import balance, entries
 from live.protocol.codes import Refusal
@@ -45,7 +46,7 @@ async def test_each_winner_has_the_points_once_however_many_workers_draw(databas
         assert await balance(session, won[0]) == PRIZE
         assert [entry.cause for entry in await entries(session, won[0])] == [f"draw:{number}:{won[0]}"]
     told = await one(database, "SELECT payload FROM outbox WHERE kind = 'own'")
-    assert [(who, body["points"], body["prize"]["zh"]) for who, _, _, body in told["many"]] == [(who, PRIZE, "88 积分") for who in won]
+    assert [(who, body["points"], body["prize"]["zh"]) for who, _, _, body in news_of("", told)] == [(who, PRIZE, "88 积分") for who in won]
     assert (await audit(database, redis))["points"] == []
 
 

@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from live.infra.db import Database, utc_now
-from live.infra.outbox import room_state
+from live.infra.outbox import news_of, room_state
 from live.offers.audit import audit
 from live.offers.reservations import reserve
 from live.promotions.coupon.voiding import void_coupon, void_due
@@ -39,7 +39,7 @@ async def test_a_packets_coupons_are_void_with_the_reason_and_nobody_opens_it_an
     assert (card["phase"], card["void"]) == ("ended", WHY)
     assert set(await rows(database, "SELECT state, count(*) FROM coupon_grant GROUP BY 1")) == {("VOID", 5)}
     told = await rows(database, "SELECT payload FROM outbox WHERE kind = 'own' ORDER BY id DESC LIMIT 1")
-    assert {(body["state"], body["void"]) for _, _, _, body in told[0][0]["many"]} == {("VOID", WHY)}
+    assert {(body["state"], body["void"]) for _, _, _, body in news_of("", told[0][0])} == {("VOID", WHY)}
     await book_all(ledger)
     async with database.begin() as session:
         await void_due(session, utc_now())
