@@ -40,8 +40,8 @@ BUGS = (
         (Code("tests.prove.model.world:World.ledger", "ledger.begin(books)",
               "ledger.begin(books); [self._told(i, 'booked:' + number(one.rid)) for one in ledger.batch "
               "for i, buyer in enumerate(self.buyers) if buyer.rid == one.rid]"),),
-        house=(Code("live.offers.ledger:RoomLedger._commit", "self.sent.set)\n",
-                    "self.sent.set); await self._publish(result.verdicts)\n"),)),
+        house=(Code("live.offers.ledger:RoomLedger._commit", "self.course)\n",
+                    "self.course); await self._publish(result.verdicts)\n"),)),
     Bug("the phase checked before the rid",
         (Code(TURNSTILE + "reserve", "record = self.records.get(tap.rid)",
               "record = self.records.get(tap.rid) if not self.check(tap, now)[0] else None"),),
