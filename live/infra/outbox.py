@@ -110,6 +110,17 @@ async def count(connection: AsyncConnection | AsyncSession, room_id: str, key: s
     await connection.execute(_COUNTED, {"r": room_id, "k": key, "p": payload, "channel": CHANNEL, "said": room_id})
 
 
+async def count_aside(
+    raw: psycopg.AsyncConnection[Any], room_id: str, key: str, version: int, value: Mapping[str, Any]
+) -> psycopg.AsyncCursor[tuple[int, bool]]:
+    """As `count`, for the ledger, which tells it itself after its commit: the row's id, and whether no act of the room stands before it.
+    To be fetched after the pipeline."""
+    payload = orjson.dumps({"version": version, "value": dict(value)}).decode()
+    return await raw.execute(_ASIDE, (room_id, key, payload, room_id))
+
+
+_ASIDE = """INSERT INTO outbox (kind, topic, room_id, key, payload) VALUES ('count', '', %s, %s, CAST(%s AS jsonb))
+  RETURNING id, NOT EXISTS (SELECT FROM outbox act WHERE act.room_id = %s AND act.kind <> 'job' AND act.kind = 'act')"""
 _NOTIFIED = "WITH put AS ({}) SELECT pg_notify(:channel, :said)"  # one round trip; the row is written although nothing reads it
 _TOLD = text(_NOTIFIED.format("INSERT INTO outbox (kind, room_id, payload) VALUES ('own', :r, CAST(:p AS jsonb))"))
 _COUNTED = text(_NOTIFIED.format("INSERT INTO outbox (kind, room_id, key, payload) VALUES ('count', :r, :k, CAST(:p AS jsonb))"))

@@ -13,6 +13,8 @@ import psycopg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from live.infra import outbox
+
 Bar = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]  # (team row, offer's terms) -> state value of the bar
 TEAMS = """SELECT offer_id, size, held, paid, minimum, state, version FROM team WHERE offer_id = ANY(CAST(%s AS bigint[]))
   ORDER BY id FOR UPDATE"""
@@ -53,9 +55,8 @@ async def hold_together(
 ) -> Held:
     """Seats that a group of orders takes of a team that is locked (`team`, which moves on with them); the bar is `value`. In a pipeline."""
     await raw.execute(_HOLD, (seats, offer))
-    payload = orjson.dumps({"version": team["version"], "value": value}).decode()
-    cursor = await raw.execute(_SHOW, (room, f"team:{offer}", payload, room))
-    return Held(cursor, f"team:{offer}", team["version"], value)
+    key, version = f"team:{offer}", int(team["version"])
+    return Held(await outbox.count_aside(raw, room, key, version, value), key, version, value)
 
 
 async def hold_seats(connection: AsyncConnection, room: str, offer: int, change: int, terms: Mapping[str, Any], bar: Bar) -> None:
@@ -67,6 +68,4 @@ async def hold_seats(connection: AsyncConnection, room: str, offer: int, change:
 
 
 _HOLD = "UPDATE team SET held = held + %s, version = version + 1 WHERE offer_id = %s"
-_SHOW = """INSERT INTO outbox (kind, topic, room_id, key, payload) VALUES ('count', '', %s, %s, CAST(%s AS jsonb))
-  RETURNING id, NOT EXISTS (SELECT FROM outbox act WHERE act.room_id = %s AND act.kind <> 'job' AND act.kind = 'act')"""
 _CHANGE = text("UPDATE team SET held = held + :q, version = version + 1 WHERE offer_id = :o RETURNING *")

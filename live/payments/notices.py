@@ -32,8 +32,8 @@ from live.payments.wechatpay import payment_of, refund_of
 from live.protocol.codes import Code, Refusal
 
 PAID = "TRANSACTION.SUCCESS"
-PAYMENTS = 200  # payments a transaction: the rows they lock are held some 50 ms, and buyers wait for the team's
-PACE = 0.12  # seconds between groups of payments in a crowd: a transaction costs some 10 ms of CPU, however few are in it
+PAYMENTS = 400  # payments a transaction: the rows they lock are held some 100 ms, the team's only at its end
+PACE = 0.2  # seconds between groups of payments in a crowd: a transaction costs some 10 ms of CPU, however few are in it
 REFUNDS = 64  # refunds' notices a transaction
 GATHER_SECONDS = 0.1
 LOCKS = ("40", "55")  # SQLSTATE classes of a deadlock and of a row that was not let go: not of a server that is away

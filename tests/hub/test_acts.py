@@ -46,7 +46,7 @@ from tests.orders.stage import Provider, after
 from tests.payments.due import send_refund
 
 LIVE = Path(live.__file__).parent
-TELLS = {"act", "own", "own_many", "count", "house"}  # verbs of live/infra/outbox.py that reach a room
+TELLS = {"act", "own", "own_many", "count", "count_aside", "house"}  # verbs of live/infra/outbox.py that reach a room
 END = {"sale": end_sale, "coupon": end_coupon, "group": end_group}
 
 
@@ -300,6 +300,8 @@ async def groups(show: Show) -> None:
         pass
     await show.look()
     lonely = await group(show.db, 4)
+    await show.look()
+    await orders.cancel(show.db, show.provider, "p:4", await show.buy("p:4", lonely), utc_now())  # a seat that was held is free again
     await show.look()
     no = await show.buy("p:3", lonely)
     await show.paid("p:3", no)
