@@ -63,8 +63,8 @@ def seal_line(row: RowMapping) -> bytes:
 async def seal_due(db: Database, now: datetime, seconds: float = math.inf, rest: float = 0.0) -> int:
     """Seal what was moved since the last seals; how many seals. Safe to run twice at once: a range begins once.
 
-    After `seconds` no other range is begun; the next call goes on where the fewest movements are sealed. After a range it rests `rest`
-    times as long as that took.
+    After `seconds` no other range is begun; the next call goes on where the fewest movements are sealed. Until then it rests `rest` times
+    as long as a range took, after each.
     """
     made, until = 0, time.monotonic() + seconds
     async with db.connection() as connection:
@@ -77,7 +77,8 @@ async def seal_due(db: Database, now: datetime, seconds: float = math.inf, rest:
             if follows is None:
                 break
             previous, made = follows, made + 1
-            await asyncio.sleep(rest * (time.monotonic() - began))
+            ended = time.monotonic()
+            await asyncio.sleep(max(0.0, min(rest * (ended - began), until - ended)))
             if time.monotonic() >= until:
                 return made
     return made

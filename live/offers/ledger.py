@@ -38,7 +38,7 @@ GROUP = 500  # intents a transaction: beyond this the commit is no longer the co
 PACE = 0.03  # seconds between groups that follow each other: each costs some 8 ms of CPU here and there, however small it is
 BLOCK = 1000  # ms the books wait for an intent; the socket's timeout is longer by more than a second
 POLL = 0.2  # seconds between looks at the outbox when no NOTIFY came
-TURN = 0.05  # seconds that what follows a commit makes way for the next group: some three times as long as that needs before its writes
+TURN = 0.05  # seconds that what follows a commit makes way for the next group: a full one has sent its writes after some 30 ms
 TOLD = 2_000  # news in one call: some 30 ms of a Redis that everybody waits for
 HOUSE = 50  # movements of the shop booked in one go, each a transaction; then intents get their turn
 PARKED_AFTER = 5  # tries of a movement that no constraint will ever let pass
@@ -90,8 +90,8 @@ class RoomLedger:
         swept = 0.0
         while not self.closed:
             try:
-                drains = self.drains
                 await self._paced()
+                drains = self.drains
                 entries = await self._read(">", BLOCK)
                 async with self.lock:
                     await self._book_read(entries, drains)
@@ -155,13 +155,14 @@ class RoomLedger:
                 await self._settled_all()  # or they would be read once more
 
     async def _drain(self) -> None:
-        """Book everything the turnstile has let through so far. Under the lock."""
-        self.drains += 1
+        """Book everything the turnstile has let through so far. Under the lock, which the intents' loop does not need to read."""
         try:
             await self._book_delivered()
             while intents := await self._read(">"):
                 await self._book_new(intents)
+            await self._book_delivered()  # what that loop has read between the two
         finally:
+            self.drains += 1  # last: so it counts for whatever was read meanwhile
             await self._settled_all()
 
     async def _read(self, begin: str, block: int | None = None) -> list[Intent]:
@@ -226,7 +227,7 @@ class RoomLedger:
             if bar.next and await roomlog.count(self.redis, self.room, bar.key, bar.version, bar.value) >= 0:
                 self.told.append(bar.row)
             else:
-                self.nudge()  # an act goes before it
+                self.nudge()  # an act goes before it, or the room is not open: the relay will come by it
 
     async def _settle(self, booking: Booking) -> None:
         settled = [self._settled(verdict) for verdict in booking.verdicts]

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import orjson
 import psycopg
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from live.infra import outbox
+from live.infra.db import driver
 
 Bar = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]  # (team row, offer's terms) -> state value of the bar
-TEAMS = """SELECT offer_id, size, held, paid, minimum, state, version FROM team WHERE offer_id = ANY(CAST(%s AS bigint[]))
-  ORDER BY id FOR UPDATE"""
+_COLUMNS = "offer_id, size, held, paid, minimum, state, version"
+TEAMS = f"SELECT {_COLUMNS} FROM team WHERE offer_id = ANY(CAST(%s AS bigint[])) ORDER BY id FOR UPDATE"
+_HOLD = f"UPDATE team SET held = held + %s, version = version + 1 WHERE offer_id = %s RETURNING {_COLUMNS}"
 
 
 class Shown(NamedTuple):
@@ -51,21 +51,23 @@ def team_of(row: Sequence[Any]) -> tuple[int, dict[str, Any]]:
 
 
 async def hold_together(
-    raw: psycopg.AsyncConnection[Any], room: str, offer: int, team: dict[str, Any], seats: int, value: dict[str, Any]
+    raw: psycopg.AsyncConnection[Any], room: str, offer: int, team: dict[str, Any], seats: int, terms: Mapping[str, Any], bar: Bar
 ) -> Held:
-    """Seats that a group of orders takes of a team that is locked (`team`, which moves on with them); the bar is `value`. In a pipeline."""
+    """Seats that a group of orders takes of a team that is locked: `team`, its row, moves on with them. In a pipeline."""
+    team |= {"held": team["held"] + seats, "version": team["version"] + 1}
     await raw.execute(_HOLD, (seats, offer))
-    key, version = f"team:{offer}", int(team["version"])
-    return Held(await outbox.count_aside(raw, room, key, version, value), key, version, value)
+    return await _show(raw, room, offer, team, terms, bar)
 
 
 async def hold_seats(connection: AsyncConnection, room: str, offer: int, change: int, terms: Mapping[str, Any], bar: Bar) -> None:
     """Seats held of a team change; its bar is told. The CHECK on the team is the backstop."""
-    team = (await connection.execute(_CHANGE, {"q": change, "o": offer})).mappings().one()
-    payload = {"version": int(team["version"]), "value": bar(dict(team), terms)}
-    insert = text("INSERT INTO outbox (kind, topic, room_id, key, payload) VALUES ('count', '', :r, :k, CAST(:p AS jsonb))")
-    await connection.execute(insert, {"r": room, "k": f"team:{offer}", "p": orjson.dumps(payload).decode()})
+    raw = await driver(connection)
+    [row] = await (await raw.execute(_HOLD, (change, offer))).fetchall()
+    await _show(raw, room, offer, team_of(row)[1], terms, bar)
 
 
-_HOLD = "UPDATE team SET held = held + %s, version = version + 1 WHERE offer_id = %s"
-_CHANGE = text("UPDATE team SET held = held + :q, version = version + 1 WHERE offer_id = :o RETURNING *")
+async def _show(
+    raw: psycopg.AsyncConnection[Any], room: str, offer: int, team: Mapping[str, Any], terms: Mapping[str, Any], bar: Bar
+) -> Held:
+    key, version, value = f"team:{offer}", int(team["version"]), bar(team, terms)
+    return Held(await outbox.count_aside(raw, room, key, version, value), key, version, value)

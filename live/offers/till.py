@@ -236,11 +236,10 @@ async def _write(
                 bodies |= sold.bodies
                 result.news += sold.news
         told = [await outbox.own_many(connection, room, result.news)] if result.news else []
-        held = []
-        for offer, qty in sorted(seats.items()):
-            team = locked.teams[offer]
-            team |= {"held": team["held"] + qty, "version": team["version"] + 1}
-            held.append(await hold_together(raw, room, offer, team, qty, bar(team, offers[offer].terms)))
+        held = [
+            await hold_together(raw, room, offer, locked.teams[offer], qty, offers[offer].terms, bar)
+            for offer, qty in sorted(seats.items())
+        ]
         course.sent.set()
     result.rows += [number for row in told for number, in await row.fetchall()]
     result.bars += [await one.shown() for one in held]

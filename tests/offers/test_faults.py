@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import orjson
+import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
@@ -18,7 +19,7 @@ from live.offers.leases import Ledger
 from live.offers.ledger import PARKED_AFTER, RoomLedger
 from live.offers.rebuild import rebuild, sound
 from live.offers.reservations import reserve
-from live.offers.rules import House
+from live.offers.rules import House, Intent
 from live.offers.till import book_house, return_rid
 from tests.offers.shop import book_all, books, forget, make_shop, sale, tap
 from workers.ledger import facts, hands
@@ -97,6 +98,34 @@ async def test_a_buyer_refused_by_a_drain_is_not_booked_by_the_loop_that_had_rea
     await loop
     assert await count(database, "SELECT count(*) FROM orders") == 2
     assert await count(database, f"SELECT count(*) FROM orders WHERE rid = '{tap(2, offer).rid}'") == 0
+    assert (await audit_room(database, redis, "r1")).balanced
+
+
+async def test_what_the_loop_reads_in_the_middle_of_a_drain_is_booked_by_it_once_and_before_the_rest_goes_back(
+    database: Database, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_shop(database)
+    offer = await sale(database, {"S1": 5})
+    ledger = await books(database, redis)
+    await reserve(redis, "r1", [tap(n, offer) for n in (1, 2, 3)], CAP)
+    async with database.begin() as session:
+        await end_offer(session, offer, utc_now())
+    read, loop = ledger._read, list[tuple[int, list[Intent]]]()
+
+    async def between(begin: str, block: int | None = None) -> list[Intent]:
+        if begin == ">" and not loop:  # the drain has looked for what was delivered, and finds nothing new: the loop was faster
+            loop.append((ledger.drains, await read(begin)))
+        return await read(begin, block)
+
+    monkeypatch.setattr(ledger, "_read", between)
+    await ledger._apply_outbox()
+    [(drains, intents)] = loop
+    assert len(intents) == 3
+    assert await count(database, "SELECT count(*) FROM orders") == 3
+    monkeypatch.setattr(ledger, "_book", None)  # nobody is booked once more
+    await ledger._book_read(intents, drains)
+    assert await count(database, "SELECT count(*) FROM drift") == 0
+    assert await count(database, "SELECT allotted FROM stock WHERE location = 'S1'") == 3
     assert (await audit_room(database, redis, "r1")).balanced
 
 
