@@ -74,7 +74,7 @@ async def tell_many(
     connection: AsyncConnection | AsyncSession, room_id: str, news: Sequence[tuple[str, str, int, Mapping[str, Any]]]
 ) -> None:
     """Tell many people, in one row that the relay applies: (person, key, version, body) each."""
-    await connection.execute(_TOLD, {"r": room_id, "p": _bundle(orjson.dumps(news)), "channel": CHANNEL, "said": room_id})
+    await connection.execute(_TOLD, {"r": room_id, "n": orjson.dumps(news).decode(), "channel": CHANNEL, "said": room_id})
 
 
 async def own_many(connection: AsyncConnection, room_id: str, news: Sequence[News]) -> psycopg.AsyncCursor[tuple[int]]:
@@ -84,24 +84,18 @@ async def own_many(connection: AsyncConnection, room_id: str, news: Sequence[New
     """
     many = [(who, key, version, orjson.Fragment(body)) for who, key, version, body in news]
     raw = await driver(connection)
-    return await raw.execute(_MANY, (room_id, _bundle(orjson.dumps(many))))
+    return await raw.execute(_MANY, (room_id, orjson.dumps(many).decode()))
 
 
-def _bundle(many: bytes) -> str:
-    """News as one string in the payload: PostgreSQL would take hundreds of them apart and put them together again, for nobody."""
-    return orjson.dumps({"many": many.decode()}).decode()
-
-
-def news_of(key: str, payload: Mapping[str, Any]) -> list[tuple[str, str, int, Any]]:
+def news_of(key: str, payload: Mapping[str, Any], news: str | None) -> list[tuple[str, str, int, Any]]:
     """(person, key, version, body) of each that an `own` row tells."""
-    many = payload.get("many")
-    if many is None:
-        return [(payload["who"], key, payload["version"], payload["body"])]
-    told: list[tuple[str, str, int, Any]] = orjson.loads(many) if isinstance(many, str) else many  # a list: of an older release
-    return told
+    if news is not None:
+        told: list[tuple[str, str, int, Any]] = orjson.loads(news)
+        return told
+    return payload.get("many") or [(payload["who"], key, payload["version"], payload["body"])]  # many: of an older release
 
 
-_MANY = "INSERT INTO outbox (kind, room_id, payload) VALUES ('own', %s, CAST(%s AS jsonb)) RETURNING id"
+_MANY = "INSERT INTO outbox (kind, room_id, news) VALUES ('own', %s, %s) RETURNING id"
 
 
 async def count(connection: AsyncConnection | AsyncSession, room_id: str, key: str, version: int, value: Mapping[str, Any]) -> None:
@@ -122,7 +116,7 @@ async def count_aside(
 _ASIDE = """INSERT INTO outbox (kind, topic, room_id, key, payload) VALUES ('count', '', %s, %s, CAST(%s AS jsonb))
   RETURNING id, NOT EXISTS (SELECT FROM outbox act WHERE act.room_id = %s AND act.kind <> 'job' AND act.kind = 'act')"""
 _NOTIFIED = "WITH put AS ({}) SELECT pg_notify(:channel, :said)"  # one round trip; the row is written although nothing reads it
-_TOLD = text(_NOTIFIED.format("INSERT INTO outbox (kind, room_id, payload) VALUES ('own', :r, CAST(:p AS jsonb))"))
+_TOLD = text(_NOTIFIED.format("INSERT INTO outbox (kind, room_id, news) VALUES ('own', :r, :n)"))
 _COUNTED = text(_NOTIFIED.format("INSERT INTO outbox (kind, room_id, key, payload) VALUES ('count', :r, :k, CAST(:p AS jsonb))"))
 _JOBS = text(
     _NOTIFIED.format(

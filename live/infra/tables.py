@@ -26,6 +26,7 @@ class Outbox(SQLModel, table=True):
     room_id: str | None = words_or_none()
     key: str = words("")
     payload: dict[str, Any] = document(default_factory=dict)
+    news: str | None = words_or_none()  # of many people, see `outbox.news_of`
     tries: int = big(0)
     error: str = words("")
     created_at: Moment = moment()

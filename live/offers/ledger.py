@@ -36,6 +36,7 @@ log = structlog.get_logger("ledger")
 ROUNDS = 8  # groups booked in one go while more keep coming; then the relay gets its turn
 GROUP = 500  # intents a transaction: beyond this the commit is no longer the cost
 PACE = 0.03  # seconds between groups that follow each other: each costs some 8 ms of CPU here and there, however small it is
+FULL = 150  # intents from which on a group is worth its cost: the next one comes at once
 BLOCK = 1000  # ms the books wait for an intent; the socket's timeout is longer by more than a second
 POLL = 0.2  # seconds between looks at the outbox when no NOTIFY came
 TURN = 0.05  # seconds that what follows a commit makes way for the next group: a full one has sent its writes after some 30 ms
@@ -67,7 +68,7 @@ class RoomLedger:
         self.lost = False  # the turnstile lacks what only a rebuild can bring
         self.owed = True  # outbox rows may be booked but not applied: they go before anything else
         self.closed = False  # beside the cancellation, which redis-py 5 can swallow while it connects
-        self.begun = 0.0  # when the last group's booking began
+        self.begun, self.size = 0.0, 0  # when the last group's booking began, and its intents
         self.drains = 0  # how often all that was delivered was booked: what the intents' loop had read before may be settled by that
         self.after: asyncio.Task[None] | None = None  # what follows the last group's commit
         self.course = Course()  # of the group at hand: when there is time for what follows the last one
@@ -190,8 +191,9 @@ class RoomLedger:
         return await self._read(">")
 
     async def _paced(self) -> None:
-        """Let a group gather: until so long after the last one began. Nobody waits where nothing was booked just now."""
-        await asyncio.sleep(max(0.0, self.begun + PACE - time.monotonic()))
+        """Let a group gather: until so long after the last one began. Nobody waits where nothing was booked just now, or very much."""
+        if self.size < FULL:
+            await asyncio.sleep(max(0.0, self.begun + PACE - time.monotonic()))
 
     async def _turn(self, reached: asyncio.Event) -> None:
         """Let the group at hand get so far first: while it and PostgreSQL wait for each other, neither works."""
@@ -201,7 +203,7 @@ class RoomLedger:
 
     async def _book(self, intents: list[Intent]) -> None:
         """Commit a group. What follows the commit runs while PostgreSQL is at the next one: see `_settled_all`."""
-        self.begun = time.monotonic()
+        self.begun, self.size = time.monotonic(), len(intents)
         booking = await self._commit(intents)
         await self._settled_all()
         self.after = asyncio.create_task(self._follow(booking))
@@ -358,9 +360,9 @@ class RoomLedger:
         own_ids: list[int] = []
         house = 0
         try:
-            for row_id, kind, key, payload in rows:
+            for row_id, kind, key, payload, news in rows:
                 if kind == "own":
-                    own += [(who, thing, version, orjson.dumps(body)) for who, thing, version, body in outbox.news_of(key, payload)]
+                    own += [(who, thing, version, orjson.dumps(body)) for who, thing, version, body in outbox.news_of(key, payload, news)]
                     own_ids.append(row_id)
                     if len(own) >= TOLD:
                         break
@@ -435,4 +437,4 @@ _BARS = (
     " (SELECT FROM outbox AS act WHERE act.room_id = :r AND act.kind <> 'job' AND act.kind = 'act' AND act.id < bar.id)"
     f" ORDER BY id LIMIT {GROUP}"
 )
-_ROWS = f"SELECT id, kind, key, payload FROM outbox WHERE room_id = :r AND kind <> 'job' ORDER BY id LIMIT {GROUP}"
+_ROWS = f"SELECT id, kind, key, payload, news FROM outbox WHERE room_id = :r AND kind <> 'job' ORDER BY id LIMIT {GROUP}"

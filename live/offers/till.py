@@ -174,8 +174,8 @@ async def _lock(
     connection: AsyncConnection, room: str, intents: Sequence[Intent], bookers: Sequence[Booker], course: Course
 ) -> tuple[int | None, _Locked, dict[str, Booked]]:
     """The fence, the rows a group needs, what of it is in the books. In the order of locks; a round trip, two if a small team is named."""
-    people = sorted({(offer, intent.person) for intent in intents for offer in intent.units()})
-    pairs = sorted({(offer, intent.at) for intent in intents for offer in intent.units()})
+    named = [(line.offer, intent.person, intent.at) for intent in intents for line in intent.lines]
+    people, pairs = sorted({(offer, person) for offer, person, _ in named}), sorted({(offer, place) for offer, _, place in named})
     ids = array(sorted({offer for offer, _ in pairs}))
     raw = await driver(connection)
     async with raw.pipeline():
@@ -186,9 +186,10 @@ async def _lock(
         parties = await lock_parties(connection, room, intents)
         quotas = await raw.execute(_QUOTAS, (array(o for o, _ in people), array(p for _, p in people)))
         rids = array(intent.rid for intent in intents)
-        booked = [await raw.execute(booker.known, (rids,)) for booker in bookers]
         kinds = {intent.kind for intent in intents}
-        reading = [(booker, await raw.execute(booker.reads, (ids,))) for booker in bookers if booker.reads and booker.kinds & kinds]
+        asked = [booker for booker in bookers if booker.kinds & kinds]  # a rid is for one kind: it stands for what was tapped
+        booked = [await raw.execute(booker.known, (rids,)) for booker in asked]
+        reading = [(booker, await raw.execute(booker.reads, (ids,))) for booker in asked if booker.reads]
         course.asked.set()
     fence, rows, counters = await fences.fetchone(), Rows(), Counters()
     for offer, place, total, taken, move_no in await allotments.fetchall():
@@ -204,7 +205,7 @@ async def _lock(
     for offer, person, used in await quotas.fetchall():
         counters.quota_left[(offer, person)] -= used
     known: dict[str, Booked] = {}
-    for booker, found in zip(bookers, booked, strict=True):
+    for booker, found in zip(asked, booked, strict=True):
         known |= dict([booker.booked(row) for row in await found.fetchall()])
     reads: dict[Booker, Sequence[Any]] = {booker: await found.fetchall() for booker, found in reading}
     return (fence[0] if fence else None), _Locked(counters, rows, offers, teams, parties, reads), known

@@ -182,4 +182,4 @@ async def test_booking_the_same_intents_again_changes_nothing(database: Database
     assert [(v.intent.id, v.body, v.gives_back) for v in again.verdicts] == [(v.intent.id, v.body, False) for v in first.verdicts]
     assert await column(database, "SELECT taken FROM allotment WHERE offer_id = :o", o=offer) == [3]
     assert await column(database, "SELECT count(*) FROM movement") == [3]
-    assert [len(news_of("", payload)) for payload in await column(database, "SELECT payload FROM outbox WHERE kind = 'own'")] == [3]
+    assert [len(news_of("", {}, news)) for news in await column(database, "SELECT news FROM outbox WHERE kind = 'own'")] == [3]

@@ -212,11 +212,11 @@ class Shop:
     async def told(self, key: str) -> list[dict[str, Any]]:
         """What a person was told about an order or a coupon, oldest first; versions must rise without a gap."""
         async with self.db.begin() as session:
-            query = select(col(Outbox.key), col(Outbox.payload)).where(col(Outbox.kind) == "own").order_by(col(Outbox.id))
+            query = select(Outbox).where(col(Outbox.kind) == "own").order_by(col(Outbox.id))
             found = [
                 {"version": version, "body": body}
-                for row_key, payload in (await session.execute(query)).all()
-                for _, thing, version, body in news_of(row_key, payload)
+                for row in (await session.execute(query)).scalars()
+                for _, thing, version, body in news_of(row.key, row.payload, row.news)
                 if thing == key
             ]
         assert [news["version"] for news in found] == [news["body"]["version"] for news in found] == list(range(1, len(found) + 1))

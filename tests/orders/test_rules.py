@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -52,16 +52,23 @@ def test_paid_wins_over_closing_and_nothing_leaves_refunded() -> None:
 
 
 @given(st.text(min_size=1, max_size=40))
-def test_a_number_is_the_day_and_twelve_plain_characters_and_always_the_same_for_a_rid(rid: str) -> None:
+def test_a_number_is_the_day_its_time_and_ten_plain_characters_of_its_rid(rid: str) -> None:
     no = number(rid, NOW)
     assert no.startswith("261122")
-    assert len(no) == 18
+    assert len(no) == 20
     assert set(no[6:]) <= set("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
-    assert number(rid, NOW + timedelta(hours=3)) == no
+    assert number(rid, NOW) == no
+    assert number(rid, NOW + timedelta(hours=3))[10:] == no[10:]
 
 
-def test_a_hundred_thousand_numbers_of_a_day_are_all_different() -> None:
+def test_a_hundred_thousand_numbers_of_a_moment_are_all_different() -> None:
     assert len({number(f"{i:032x}", NOW) for i in range(100_000)}) == 100_000
+
+
+@given(st.datetimes(min_value=datetime(2026, 1, 1), max_value=datetime(2030, 1, 1), timezones=st.just(UTC)), st.floats(0.1, 5e6))
+def test_numbers_of_one_time_lie_side_by_side_and_later_ones_behind(at: datetime, seconds: float) -> None:
+    assert number("a", at) < number("b", at + timedelta(seconds=seconds))
+    assert number("a", at)[:10] == number("b", at)[:10]
 
 
 def test_a_hold_ends_with_its_team_but_leaves_a_minute_to_pay() -> None:

@@ -146,8 +146,8 @@ async def test_the_end_of_the_offer_closes_the_line_and_everybody_is_told(line: 
     assert [(await line.mine(person))[0]["state"] for person in (1, 2)] == ["CLOSED", "LEFT"]
     assert await line.state() == {"waiting": 0, "first": []}
     async with doors.db.connection() as connection:
-        query = text("SELECT payload FROM outbox WHERE kind = 'own' ORDER BY id DESC LIMIT 1")
-        [[who, key, version, body]] = news_of("", (await connection.execute(query)).scalar_one())
+        query = text("SELECT news FROM outbox WHERE kind = 'own' ORDER BY id DESC LIMIT 1")
+        [[who, key, version, body]] = news_of("", {}, (await connection.execute(query)).scalar_one())
     assert (who, key, version, body["state"]) == ("p:1", "waitlist:1", 2, "CLOSED")
     assert (await line.enter(1))[1]["no"]["code"] == "ended"
 

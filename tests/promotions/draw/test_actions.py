@@ -122,7 +122,7 @@ async def test_the_winners_are_those_of_the_rule_everybody_can_check_them_and_th
     assert places == [1, 2, 3]
     assert card is not None
     assert (card["phase"], card["entrants"], [each["name"] for each in card["won"]]) == ("drawn", 30, ["P**"] * 3)
-    told = news_of("", (await rows(database, "SELECT payload FROM outbox WHERE kind = 'own'"))[0][0])
+    told = news_of("", {}, (await rows(database, "SELECT news FROM outbox WHERE kind = 'own'"))[0][0])
     assert [(who, body["t"], body["prize"]["zh"]) for who, _, _, body in told] == [(who, "prize", "龙井一盒") for who in won]
     events = await one(database, "SELECT payload->'events' FROM outbox WHERE kind = 'act' ORDER BY id DESC LIMIT 1")
     assert [(kind, body["entrants"]) for kind, body in events] == [("draw.done", 30)]

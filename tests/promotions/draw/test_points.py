@@ -45,8 +45,8 @@ async def test_each_winner_has_the_points_once_however_many_workers_draw(databas
     async with database.begin() as session:
         assert await balance(session, won[0]) == PRIZE
         assert [entry.cause for entry in await entries(session, won[0])] == [f"draw:{number}:{won[0]}"]
-    told = await one(database, "SELECT payload FROM outbox WHERE kind = 'own'")
-    assert [(who, body["points"], body["prize"]["zh"]) for who, _, _, body in news_of("", told)] == [(who, PRIZE, "88 积分") for who in won]
+    told = news_of("", {}, await one(database, "SELECT news FROM outbox WHERE kind = 'own'"))
+    assert [(who, body["points"], body["prize"]["zh"]) for who, _, _, body in told] == [(who, PRIZE, "88 积分") for who in won]
     assert (await audit(database, redis))["points"] == []
 
 

@@ -38,8 +38,8 @@ async def test_a_packets_coupons_are_void_with_the_reason_and_nobody_opens_it_an
     assert card is not None
     assert (card["phase"], card["void"]) == ("ended", WHY)
     assert set(await rows(database, "SELECT state, count(*) FROM coupon_grant GROUP BY 1")) == {("VOID", 5)}
-    told = await rows(database, "SELECT payload FROM outbox WHERE kind = 'own' ORDER BY id DESC LIMIT 1")
-    assert {(body["state"], body["void"]) for _, _, _, body in news_of("", told[0][0])} == {("VOID", WHY)}
+    told = await rows(database, "SELECT news FROM outbox WHERE kind = 'own' ORDER BY id DESC LIMIT 1")
+    assert {(body["state"], body["void"]) for _, _, _, body in news_of("", {}, told[0][0])} == {("VOID", WHY)}
     await book_all(ledger)
     async with database.begin() as session:
         await void_due(session, utc_now())
