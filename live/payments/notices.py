@@ -27,7 +27,7 @@ from live.payments.actions import OnSettled, settle_attempts
 from live.payments.exceptions import drift
 from live.payments.gateway import Gateway, Notice, Payment, RefundState
 from live.payments.refunds import OnRefunded, refund_results
-from live.payments.tables import PayNotice, Refund
+from live.payments.tables import Refund
 from live.payments.wechatpay import payment_of, refund_of
 from live.protocol.codes import Code, Refusal
 
@@ -36,12 +36,17 @@ PAYMENTS = 400  # payments a transaction: the rows they lock are held some 100 m
 PACE = 0.2  # seconds between groups of payments in a crowd: a transaction costs some 10 ms of CPU, however few are in it
 REFUNDS = 64  # refunds' notices a transaction
 GATHER_SECONDS = 0.1
+TRIES = 5  # of a group whose notices are being booked elsewhere too: the provider repeats what it hears no answer to
 LOCKS = ("40", "55")  # SQLSTATE classes of a deadlock and of a row that was not let go: not of a server that is away
 
 log = structlog.get_logger(__name__)
 
 _Told = tuple[Notice, datetime]
 _Judge = Callable[[AsyncSession, Sequence[Notice], datetime], Awaitable[list[str]]]
+
+
+class _Elsewhere(Exception):
+    """One of these notices was booked elsewhere meanwhile."""
 
 
 class Notices:
@@ -76,27 +81,37 @@ class Notices:
         return verdicts
 
     async def together(self, judge: _Judge, notices: Sequence[Notice], now: datetime) -> list[str]:
-        """Their verdicts, in one transaction. Repeats that arrive elsewhere at the same time wait here for the first one's commit."""
+        """Their verdicts, in one transaction; run again when one of them was booked elsewhere at the same time."""
         first: dict[str, Notice] = {}
         for notice in notices:
             first.setdefault(notice.id, notice)
+        for tries in range(TRIES):
+            try:
+                async with self.db.begin() as session:
+                    verdicts = await self._once(session, judge, first, now)
+                return [verdicts[notice.id] for notice in notices]
+            except _Elsewhere:
+                if tries == TRIES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _once(self, session: AsyncSession, judge: _Judge, notices: Mapping[str, Notice], now: datetime) -> dict[str, str]:
+        await by_index(session)
+        verdicts = {row[0]: row[1] for row in await session.execute(_KNOWN, {"ids": array(notices)})}
+        fresh = [notice for number, notice in notices.items() if number not in verdicts]
+        if not fresh:
+            return verdicts
+        judged = await judge(session, fresh, now)
         # openids are not kept twice
-        bodies = [{key: value for key, value in notice.resource.items() if key != "payer"} for notice in first.values()]
+        bodies = [{key: value for key, value in notice.resource.items() if key != "payer"} for notice in fresh]
         rows = {
-            "ids": array(first), "events": array(notice.event_type for notice in first.values()),
-            "bodies": array(orjson.dumps(body).decode() for body in bodies),
+            "ids": array(notice.id for notice in fresh), "events": array(notice.event_type for notice in fresh),
+            "bodies": array(orjson.dumps(body).decode() for body in bodies), "verdicts": array(judged), "now": now,
         }  # fmt: skip
-        async with self.db.begin() as session:
-            await by_index(session)
-            kept = set((await session.execute(_KEEP, rows | {"now": now})).scalars())
-            fresh = [notice for notice in first.values() if notice.id in kept]
-            verdicts = dict(zip([notice.id for notice in fresh], await judge(session, fresh, now) if fresh else [], strict=True))
-            if fresh:
-                await session.execute(_JUDGED, {"ids": array(verdicts), "verdicts": array(verdicts.values())})
-            if known := first.keys() - verdicts.keys():
-                query = select(PayNotice.id, PayNotice.verdict).where(col(PayNotice.id).in_(known))  # type: ignore[call-overload]
-                verdicts |= {row.id: row.verdict for row in await session.execute(query)}
-        return [verdicts[notice.id] for notice in notices]
+        # Kept last, with its verdict: where a repeat was faster elsewhere, what this one has done is undone with its transaction.
+        if len((await session.execute(_KEEP, rows)).all()) < len(fresh):
+            raise _Elsewhere
+        return verdicts | {notice.id: verdict for notice, verdict in zip(fresh, judged, strict=True)}
 
     async def _paid(self, session: AsyncSession, notices: Sequence[Notice], now: datetime) -> list[str]:
         """Judge payments, and whatever else the provider may say."""
@@ -171,12 +186,10 @@ def _number(notice: Notice, name: str) -> str:
     return str(notice.resource.get(name, ""))[:64]
 
 
+_KNOWN = text("SELECT id, verdict FROM pay_notice WHERE id = ANY(CAST(:ids AS text[]))")
 # In the order of their ids, so that two groups with the same repeats cannot wait for each other.
 _KEEP = text(
-    "INSERT INTO pay_notice (id, event_type, body, at) SELECT i, e, CAST(b AS jsonb), :now"
-    " FROM unnest(CAST(:ids AS text[]), CAST(:events AS text[]), CAST(:bodies AS text[])) AS t(i, e, b) ORDER BY i"
-    " ON CONFLICT (id) DO NOTHING RETURNING id"
-)
-_JUDGED = text(
-    "UPDATE pay_notice n SET verdict = t.v FROM unnest(CAST(:ids AS text[]), CAST(:verdicts AS text[])) AS t(i, v) WHERE n.id = t.i"
+    "INSERT INTO pay_notice (id, event_type, body, verdict, at) SELECT i, e, CAST(b AS jsonb), v, :now"
+    " FROM unnest(CAST(:ids AS text[]), CAST(:events AS text[]), CAST(:bodies AS text[]), CAST(:verdicts AS text[])) AS t(i, e, b, v)"
+    " ORDER BY i ON CONFLICT (id) DO NOTHING RETURNING true"
 )

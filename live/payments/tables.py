@@ -39,7 +39,6 @@ class PayNotice(SQLModel, table=True):
     """A notice of the provider, kept once by its id."""
 
     __tablename__ = "pay_notice"
-    __table_args__ = {"postgresql_with": {"fillfactor": 50}}
 
     id: str = words(primary_key=True)
     event_type: str = words()

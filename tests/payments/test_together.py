@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -52,6 +53,15 @@ async def test_240_payments_at_once_are_each_booked_once_in_a_handful_of_transac
     assert len(groups) < CROWD / 10
     assert await world.told("settled") == CROWD
     assert Counter(await world.notices()) == {(PAID, "paid"): CROWD}
+
+
+async def test_repeats_at_two_doors_are_kept_once_though_no_row_of_ours_makes_them_wait(world: World) -> None:
+    strange = [Notice(f"N{n}", PAID if n % 2 else "SECURITY_ECHO.SUCCESS", {"mchid": "x", "out_trade_no": f"X{n}"}) for n in range(40)]
+    doors = [Notices(world.db, world.gateway, world.on_settled, world.on_refunded) for _ in range(3)]
+    shuffled = [random.Random(seed).sample(strange, len(strange)) for seed in range(3)]
+    answers = await asyncio.gather(*(door.book(paper, utc_now()) for door, papers in zip(doors, shuffled, strict=True) for paper in papers))
+    assert Counter(answers) == {"wrong_merchant": 60, "ignored": 60}
+    assert Counter(verdict for _, verdict in await world.notices()) == {"wrong_merchant": 20, "ignored": 20}
 
 
 async def test_two_payments_of_one_order_in_one_group_pay_it_once_and_one_goes_back(world: World) -> None:
