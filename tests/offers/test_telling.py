@@ -184,6 +184,26 @@ async def test_intents_that_follow_a_group_closely_become_one_group(
     assert list(groups) == [1, 4]
 
 
+async def test_after_a_full_group_nobody_waits(database: Database, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("live.offers.ledger.PACE", 10 * PATIENCE)
+    monkeypatch.setattr("live.offers.ledger.FULL", 2)
+    await make_shop(database)
+    offer = await sale(database, {"S1": 9})
+    ledger = await books(database, redis)
+    await reserve(redis, "r1", [tap(1, offer), tap(2, offer)], CAP)
+    running = asyncio.create_task(ledger._intents())
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while len(await told(redis)) < 2:
+                await asyncio.sleep(0.01)
+            await reserve(redis, "r1", [tap(3, offer)], CAP)
+            while len(await told(redis)) < 3:
+                await asyncio.sleep(0.01)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_a_bar_waits_for_the_act_that_its_offer_comes_with(database: Database, redis: Redis) -> None:
     await make_shop(database)
     offer = await sale(database, {"S1": 5})

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from live.infra import outbox
 from live.infra.db import utc_now
 from live.payments.gateway import Notice
 from live.payments.notices import PAID, Notices
@@ -55,13 +56,21 @@ async def test_240_payments_at_once_are_each_booked_once_in_a_handful_of_transac
     assert Counter(await world.notices()) == {(PAID, "paid"): CROWD}
 
 
-async def test_repeats_at_two_doors_are_kept_once_though_no_row_of_ours_makes_them_wait(world: World) -> None:
-    strange = [Notice(f"N{n}", PAID if n % 2 else "SECURITY_ECHO.SUCCESS", {"mchid": "x", "out_trade_no": f"X{n}"}) for n in range(40)]
-    doors = [Notices(world.db, world.gateway, world.on_settled, world.on_refunded) for _ in range(3)]
-    shuffled = [random.Random(seed).sample(strange, len(strange)) for seed in range(3)]
-    answers = await asyncio.gather(*(door.book(paper, utc_now()) for door, papers in zip(doors, shuffled, strict=True) for paper in papers))
-    assert Counter(answers) == {"wrong_merchant": 60, "ignored": 60}
-    assert Counter(verdict for _, verdict in await world.notices()) == {"wrong_merchant": 20, "ignored": 20}
+async def test_repeats_at_three_doors_are_judged_once_though_no_row_of_ours_makes_them_wait(world: World) -> None:
+    strange = [Notice(f"N{n}", PAID, {"out_trade_no": f"X{n}"}) for n in range(40)]
+
+    async def told(name: str, papers: Sequence[Notice]) -> dict[str, str]:
+        async def judge(session: Any, fresh: Sequence[Notice], now: Any) -> list[str]:
+            for paper in fresh:
+                await outbox.job(session, "judged", paper.id)
+            return [name] * len(fresh)
+
+        door = Notices(world.db, world.gateway, world.on_settled, world.on_refunded)
+        return dict(zip([paper.id for paper in papers], await door.together(judge, papers, utc_now()), strict=True))
+
+    first, *others = await asyncio.gather(*(told(name, random.Random(name).sample(strange, len(strange))) for name in "abc"))
+    assert others == [first, first]
+    assert await world.told("judged") == len(await world.notices()) == len(strange)
 
 
 async def test_two_payments_of_one_order_in_one_group_pay_it_once_and_one_goes_back(world: World) -> None:

@@ -245,8 +245,8 @@ class Show:
             await self._send(self._tap(f"{self.room}:late{len(self.taps)}", offer))
         if not owner.hand:
             owner.beside = self.dice.random() < 0.5
-        if not owner.hand and not owner.beside:
-            owner.seen, owner.hand = owner.drains, await owner._read(">")
+            if not owner.beside:
+                owner.seen, owner.hand = owner.drains, await owner._read(">")
         await self.end()
         await owner._apply_outbox()
         owner.beside = False  # nothing was left to end

@@ -22,6 +22,7 @@ depends_on: str | Sequence[str] | None = None
 def upgrade() -> None:
     op.add_column("outbox", sa.Column("news", sa.Text(), nullable=True))
     op.execute("ALTER TABLE outbox ALTER COLUMN news SET STORAGE EXTERNAL")
+    op.execute("UPDATE outbox SET news = payload->>'many', payload = '{}' WHERE kind = 'own' AND payload ? 'many'")  # a list, or its text
     op.execute("ALTER TABLE pay_notice RESET (fillfactor)")
 
 
