@@ -215,11 +215,11 @@ class RoomLedger:
             await task
 
     async def _follow(self, booking: Booking) -> None:
-        """Settle the turnstile, tell the buyers."""
+        """Settle the turnstile and tell the buyers in the first wait of the next group; their other pages in the second."""
         await self._turn(self.course.asked)
         await self._settle(booking)
-        await self._turn(self.course.sent)
         await self._publish(booking.verdicts)
+        await self._turn(self.course.sent)
         for intent, why in booking.drifts:
             log.warning("till.refused", room=self.room, rid=intent.rid, why=why)
         # News and bars are told from here, not read from the outbox: their rows are for a successor, should this process die before.

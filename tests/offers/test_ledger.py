@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from live.infra import outbox
+from live.infra import outbox, roomlog
 from live.infra.db import Database, utc_now
 from live.infra.keys import room_key
 from live.offers import ledger as offers_ledger
@@ -95,16 +95,20 @@ async def test_what_follows_a_commit_makes_way_for_the_next_group_and_never_wait
     await make_shop(database)
     mugs, pens, cups = [await sale(database, {"S1": 9}) for _ in range(3)]
     ledger = await books(database, redis)
-    turns: list[tuple[str, bool]] = []
-    publish = ledger._publish
+    turns: list[str] = []
+    publish, news = ledger._publish, roomlog.tell
 
     async def settle(*given: Any) -> int:
-        turns.append(("settled", ledger.course.asked.is_set()))
+        turns.append("settled" if ledger.course.asked.is_set() else "settled before it locked")
         return await reservations.settle(*given)
 
     async def tell(verdicts: Sequence[Verdict]) -> None:
-        turns.append(("told", ledger.course.sent.is_set()))
+        turns.append("told")
         await publish(verdicts)
+
+    async def spread(*given: Any) -> int:
+        turns.append("news, written" if ledger.course.sent.is_set() else "news, in its way")
+        return await news(*given)
 
     async def groups(*taps: Tap) -> None:
         read = []
@@ -116,18 +120,19 @@ async def test_what_follows_a_commit_makes_way_for_the_next_group_and_never_wait
 
     monkeypatch.setattr(offers_ledger, "settle", settle)
     monkeypatch.setattr(ledger, "_publish", tell)
+    monkeypatch.setattr(roomlog, "tell", spread)
     await groups(tap(1, mugs), tap(2, pens))
     await ledger._settled_all()
-    # The first one is settled while PostgreSQL locks for the second, and its buyers are told while it writes.
-    assert turns == [("settled", True), ("told", True)] * 2
+    # The first one is settled, and its buyers are told, while PostgreSQL locks for the second; their other pages while it writes.
+    assert turns == ["settled", "told", "news, written"] * 2
     turns.clear()
     async with database.connection() as connection:
         await connection.execute(text("SELECT 1 FROM allotment WHERE offer_id = :o FOR UPDATE"), {"o": pens})
         held = asyncio.create_task(groups(tap(3, cups), tap(4, pens)))
         async with asyncio.timeout(10):
-            while len(turns) < 2:
+            while len(turns) < 3:
                 await asyncio.sleep(0.01)
-        assert turns == [("settled", True), ("told", False)]  # the first one's buyers were told although the second cannot be written
+        assert turns == ["settled", "told", "news, in its way"]  # of the first one, although the second cannot be written
         assert not held.done()
     await held
     await ledger._settled_all()
