@@ -93,7 +93,7 @@ async def test_what_follows_a_commit_makes_way_for_the_next_group_and_never_wait
     database: Database, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await make_shop(database)
-    mugs, pens, cups = [await sale(database, {"S1": 9}) for _ in range(3)]
+    pens, cups = [await sale(database, {"S1": 9}) for _ in range(2)]
     ledger = await books(database, redis)
     turns: list[str] = []
     publish, news = ledger._publish, roomlog.tell
@@ -107,7 +107,7 @@ async def test_what_follows_a_commit_makes_way_for_the_next_group_and_never_wait
         await publish(verdicts)
 
     async def spread(*given: Any) -> int:
-        turns.append("news, written" if ledger.course.sent.is_set() else "news, in its way")
+        turns.append("news, written" if ledger.course.sent.is_set() else "news, unwritten")
         return await news(*given)
 
     async def groups(*taps: Tap) -> None:
@@ -121,21 +121,25 @@ async def test_what_follows_a_commit_makes_way_for_the_next_group_and_never_wait
     monkeypatch.setattr(offers_ledger, "settle", settle)
     monkeypatch.setattr(ledger, "_publish", tell)
     monkeypatch.setattr(roomlog, "tell", spread)
-    await groups(tap(1, mugs), tap(2, pens))
-    await ledger._settled_all()
-    # The first one is settled, and its buyers are told, while PostgreSQL locks for the second; their other pages while it writes.
+
+    async def beside_a_lock(first: Tap, second: Tap, seen: Sequence[str]) -> None:
+        """What is told of the first group while the second one waits for a row."""
+        turns.clear()
+        async with database.connection() as connection:
+            await connection.execute(text("SELECT 1 FROM allotment WHERE offer_id = :o FOR UPDATE"), {"o": pens})
+            held = asyncio.create_task(groups(first, second))
+            async with asyncio.timeout(10):
+                while len(turns) < len(seen):
+                    await asyncio.sleep(0.01)
+            assert turns == seen
+            assert not held.done()
+        await held
+        await ledger._settled_all()
+
+    await beside_a_lock(tap(1, cups), tap(2, pens), ["settled", "told", "news, unwritten"])  # although the second cannot be written
+    monkeypatch.setattr(offers_ledger, "TURN", 60.0)
+    await beside_a_lock(tap(3, cups), tap(4, pens), ["settled", "told"])  # news wait for the writes, buyers do not
     assert turns == ["settled", "told", "news, written"] * 2
-    turns.clear()
-    async with database.connection() as connection:
-        await connection.execute(text("SELECT 1 FROM allotment WHERE offer_id = :o FOR UPDATE"), {"o": pens})
-        held = asyncio.create_task(groups(tap(3, cups), tap(4, pens)))
-        async with asyncio.timeout(10):
-            while len(turns) < 3:
-                await asyncio.sleep(0.01)
-        assert turns == ["settled", "told", "news, in its way"]  # of the first one, although the second cannot be written
-        assert not held.done()
-    await held
-    await ledger._settled_all()
     assert await balanced(database, redis)
 
 
